@@ -1,0 +1,119 @@
+"""What an environment is to the rest of the package: a description, and a row of slots that step together."""
+
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
+
+
+class ScoreReference(BaseModel):
+    """Two returns that put a game's scores on a common scale: 0 at ``low``, 1 at ``high``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float
+    low_name: str
+    high: float
+    high_name: str
+    source: str
+
+    @property
+    def scale_name(self) -> str:
+        """What a normalised score is called, such as ``human-normalised``."""
+        return f"{self.high_name}-normalised"
+
+
+class EnvironmentSpec(BaseModel):
+    """What is known of an environment before it is started.
+
+    ``observation_shape`` is one observation without a batch axis: ``(50,)``, or ``(4, 84, 84)`` for a stack
+    of ``frame_stack`` images, oldest first. ``evaluation_slots`` bounds how many slots play one member's
+    evaluation episodes (None: a slot each); it belongs to the environment and not to the pack, so that a
+    member's episodes are the same whatever pack it is in. ``requires`` is what pip has to install.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    env_id: str
+    observation_shape: tuple[int, ...]
+    observation_dtype: Literal["float32", "uint8"]
+    num_actions: int
+    frame_stack: int = 1
+    evaluation_slots: int | None = None
+    score_reference: ScoreReference | None = None
+    requires: str
+
+    @property
+    def frame_shape(self) -> tuple[int, ...]:
+        """Shape of what a dataset stores once: a single image of the stack, or the whole vector."""
+        return self.observation_shape[1:] if self.frame_stack > 1 else self.observation_shape
+
+    def normalise(self, returns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+        """Returns on the scale of ``score_reference``; None where there is no reference."""
+        reference = self.score_reference
+        if reference is None:
+            return None
+        scaled: npt.NDArray[np.float64] = (returns - reference.low) / (reference.high - reference.low)
+        return scaled
+
+
+StepResult = tuple[
+    npt.NDArray[np.generic], npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.bool_]
+]
+
+
+class VectorEnvironment(Protocol):
+    """``num_envs`` slots that step together; B = ``num_envs`` below.
+
+    What a slot shows depends only on its own seed and its own actions since ``reset``: not on its place, on
+    the other slots or on the number of threads. A slot that has ended its episode stays ended (reward 0,
+    neither flag, an observation without meaning) until ``restart`` or ``reset``. Arrays returned belong to
+    the caller.
+    """
+
+    @property
+    def spec(self) -> EnvironmentSpec:
+        """What this environment is."""
+        ...
+
+    @property
+    def num_envs(self) -> int:
+        """Number of slots."""
+        ...
+
+    def reset(self, seeds: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
+        """Seed every slot (``[B]``, each in [0, 2**31)), begin an episode; observations ``[B, *shape]``."""
+        ...
+
+    def restart(self, which: npt.NDArray[np.bool_]) -> npt.NDArray[np.generic]:
+        """Begin the next episode in the slots of ``which`` ``[B]``, their random streams running on.
+
+        Returns the observations ``[B, *shape]`` of all slots, those not restarted unchanged.
+        """
+        ...
+
+    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
+        """One agent step in every slot; ``actions`` ``[B]``.
+
+        Returns observation ``[B, *shape]``, reward float32 ``[B]`` (never clipped), terminated bool ``[B]``
+        (the value of what follows is 0), truncated bool ``[B]`` (cut by a time limit). At an episode's end
+        the observation is its last one, not the next episode's first.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what the environment holds; a second call does nothing."""
+        ...
+
+
+def check_seeds(seeds: npt.NDArray[np.int64], num_envs: int) -> npt.NDArray[np.int64]:
+    """Seeds as int64 ``[num_envs]``; raises ValueError for another shape or a value outside [0, 2**31)."""
+    seeds = np.asarray(seeds, dtype=np.int64)
+    if seeds.shape != (num_envs,) or (seeds < 0).any() or (seeds >= SEED_LIMIT).any():
+        raise ValueError(f"seeds must be [{num_envs}] integers in [0, {SEED_LIMIT}), got {seeds!r}")
+    return seeds
+
+
+# ale-py takes a 32-bit signed seed and reads -1 as "leave the stream as it is".
+SEED_LIMIT = 2**31
