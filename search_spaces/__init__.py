@@ -1,1 +1,30 @@
+"""Which trials to run: axes, designs, spaces and studies, from Python or YAML through one validation."""
 
+from search_spaces.axis import Axis
+from search_spaces.catalog import NamedStudy, load_study, named_studies, parse_study
+from search_spaces.dataset_recipe import Collect, DatasetRecipe
+from search_spaces.design import Design
+from search_spaces.errors import Problem, SpecificationError
+from search_spaces.protocol import Protocol, ResolvedProtocol
+from search_spaces.space import Space
+from search_spaces.study import PlannedTrial, Study
+from search_spaces.trial import TrialConfig
+
+__all__ = [
+    "Axis",
+    "Collect",
+    "DatasetRecipe",
+    "Design",
+    "NamedStudy",
+    "PlannedTrial",
+    "Problem",
+    "Protocol",
+    "ResolvedProtocol",
+    "Space",
+    "SpecificationError",
+    "Study",
+    "TrialConfig",
+    "load_study",
+    "named_studies",
+    "parse_study",
+]

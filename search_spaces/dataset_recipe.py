@@ -1,0 +1,90 @@
+"""Where a study's data come from: a dataset that exists, or a recipe to collect one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from search_spaces.canonical import digest
+from search_spaces.errors import Problem, SpecificationError, refusal
+from search_spaces.specification import Count, Name, Natural, Positive, Probability, Seed, Specification
+from search_spaces.trial import DEFAULT_HIDDEN_SIZES, Environment, LayerWidth, Network
+
+_USED_BY_RANDOM = ("agent", "steps", "seed", "num_envs")
+
+
+class Collect(Specification):
+    """An agent that acts in the environment for `steps` agent steps over `num_envs` environments.
+
+    `dqn` learns online from all that it has seen so far (Adam, uniform replay without a limit) and keeps
+    every transition; its epsilon falls linearly. `random` draws every action uniformly.
+    """
+
+    agent: Literal["dqn", "random"]
+    steps: Count = Field(description="agent steps to collect, over all environments together")
+    seed: Seed = 0
+    num_envs: Count = 16
+    epsilon_start: Probability = 1.0
+    epsilon_end: Probability = 0.05
+    epsilon_decay_steps: Count = Field(
+        default_factory=lambda data: max(1, data.get("steps", 2) // 2),
+        description="agent steps until epsilon_end; half of `steps` when left out",
+    )
+    random_action_noise: Probability = Field(
+        default=0.0, description="probability of replacing any action by a uniform one"
+    )
+    learning_rate: Positive = 1e-3
+    batch_size: Annotated[Count, Field(le=65536)] = 32
+    discount: Probability = 0.99
+    target_update_period: Count = Field(default=200, description="in gradient steps")
+    updates_per_step: Positive = Field(default=0.25, description="gradient steps per agent step")
+    learning_starts: Natural = Field(default=1000, description="agent steps before the first gradient step")
+    network: Network = "mlp"
+    hidden_sizes: tuple[LayerWidth, ...] = Field(
+        default_factory=lambda data: DEFAULT_HIDDEN_SIZES[data.get("network", "mlp")]
+    )
+    reward_clip: Positive | None = None
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        problems = []
+        if self.agent == "random":
+            for name in type(self).model_fields:
+                if name in self.model_fields_set and name not in _USED_BY_RANDOM:
+                    message = "is not used by agent 'random': leave it out, or set agent to 'dqn'"
+                    problems.append(Problem((name,), message, getattr(self, name)))
+        if self.network == "nature_dqn" and not self.hidden_sizes:
+            message = "nature_dqn needs at least one width, such as [512]"
+            problems.append(Problem(("hidden_sizes",), message, []))
+        if self.epsilon_end > self.epsilon_start:
+            message = f"must be at most epsilon_start, {self.epsilon_start!r}"
+            problems.append(Problem(("epsilon_end",), message, self.epsilon_end))
+        if problems:
+            raise SpecificationError(problems)
+        return self
+
+
+class DatasetRecipe(Specification):
+    """A dataset by its name in the study: `existing: true` under the root's `datasets/`, or `collect`."""
+
+    name: Name = Field(description="the key under `datasets`")
+    env: Environment = Field(description="the environment of the data, such as 'bsuite/catch/0'")
+    existing: Annotated[bool, Field(strict=True)] = False
+    collect: Collect | None = None
+
+    @model_validator(mode="after")
+    def _check_one_source(self) -> Self:
+        if self.existing == (self.collect is not None):
+            message = "needs either `existing: true` (under the root) or `collect` (a recipe), and not both"
+            raise refusal((), message)
+        return self
+
+    def recipe_id(self) -> str:
+        """`recipe:` and 16 hexadecimal digits; stands for the fingerprint of data that are yet to be made.
+
+        Equal recipes have equal ids under any name. An existing dataset has no recipe, so its name counts.
+        """
+        if self.collect is None:
+            return "recipe:" + digest({"env": self.env, "existing": self.name})
+        return "recipe:" + digest({"env": self.env, "collect": self.collect.non_defaults()})

@@ -1,0 +1,71 @@
+"""When a trial is logged, probed, evaluated and checkpointed."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from search_spaces.errors import Problem, SpecificationError, refusal
+from search_spaces.specification import Count, Positive, Probability, Specification
+
+Delta = Annotated[float, Field(strict=True, gt=0, lt=1)]
+
+_CADENCES = ("probe_every", "eval_every", "checkpoint_every_steps")
+
+
+class Protocol(Specification):
+    """Cadences are in gradient steps and multiples of `log_every`; None is settled by `resolve`."""
+
+    log_every: Count = 100
+    probe_every: Count | None = None
+    eval_every: Count | None = None
+    eval_episodes: Count = 20
+    eval_epsilon: Probability = 0.0
+    eval_max_steps: Count = Field(default=27_000, description="agent steps after which an episode is cut off")
+    checkpoint_every_seconds: Positive = 60.0
+    checkpoint_every_steps: Count | None = None
+    probe_batch_size: Count = 512
+    delta: Delta = Field(default=0.01, description="share of the singular values' sum that srank leaves out")
+
+    @model_validator(mode="after")
+    def _check_cadences(self) -> Self:
+        problems = []
+        for name in _CADENCES:
+            value = getattr(self, name)
+            if value is not None and value % self.log_every:
+                message = f"must be a multiple of log_every, {self.log_every}"
+                problems.append(Problem((name,), message, value))
+        if problems:
+            raise SpecificationError(problems)
+        return self
+
+    def resolve(self, train_steps: int) -> ResolvedProtocol:
+        """Every None settled for a trial of `train_steps` gradient steps.
+
+        Probes 20 times and evaluates 10 times, to the nearest multiple of `log_every`; checkpoints by time
+        alone. Raises `SpecificationError` when the last step would go unlogged.
+        """
+        log_every = self.log_every
+        if train_steps % log_every:
+            message = f"must be a multiple of protocol.log_every, {log_every}, for the last step to be logged"
+            raise refusal(("train_steps",), f"{message}: change either", train_steps)
+
+        def times(count: int) -> int:
+            return max(1, round(train_steps / count / log_every)) * log_every
+
+        defaults = {
+            "probe_every": times(20),
+            "eval_every": times(10),
+            "checkpoint_every_steps": train_steps,  # the end, where one is written anyway
+        }
+        given = {name: value for name, value in self.model_dump().items() if value is not None}
+        return ResolvedProtocol(**{**defaults, **given})
+
+
+class ResolvedProtocol(Protocol):
+    """A protocol in which every cadence is a number."""
+
+    probe_every: Count
+    eval_every: Count
+    checkpoint_every_steps: Count

@@ -1,0 +1,97 @@
+"""What every model of this package shares: frozen, no unknown keys, and errors that name all problems."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from search_spaces.canonical import normalise
+from search_spaces.errors import NO_VALUE, Problem, SpecificationError, did_you_mean, unknown
+
+NAME_RULE = "1 to 64 of a-z 0-9 . _ -, and begins with a letter or a digit"
+
+
+def _check_name(name: str) -> str:
+    # Names become folder names under the root: this pattern holds neither a separator nor a leading dot.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,63}", name):
+        raise ValueError(f"a name is {NAME_RULE}")
+    return name
+
+
+Name = Annotated[str, Field(strict=True), AfterValidator(_check_name)]
+Text = Annotated[str, Field(strict=True, min_length=1)]
+Count = Annotated[int, Field(strict=True, ge=1)]
+Natural = Annotated[int, Field(strict=True, ge=0)]
+# Philox is keyed by 64 bits, and JSON, Parquet and MLflow keep integers up to int64.
+Seed = Annotated[int, Field(strict=True, ge=0, le=2**63 - 1)]
+Positive = Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(strict=True, ge=0, le=1)]
+BelowOne = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
+class Specification(BaseModel):
+    """Base of all models here. Types are strict, save that an integer is taken where a float is asked for.
+
+    Raises `SpecificationError`, never pydantic's own error, with the problems of nested models in it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __init__(self, /, **data: Any) -> None:
+        # pydantic calls this for nested models too; `problems_in` unfolds what they raised.
+        try:
+            super().__init__(**data)
+        except ValidationError as error:
+            raise SpecificationError(problems_in(error, type(self)), source=type(self).__name__) from None
+
+    @classmethod
+    def parse(cls, data: object, source: str) -> Self:
+        """Validate what a file held; the errors name the file as `source`."""
+        if not isinstance(data, Mapping):
+            problem = Problem((), f"must be a mapping with the keys {', '.join(cls.model_fields)}", data)
+            raise SpecificationError([problem], source)
+        try:
+            return cls(**data)
+        except SpecificationError as error:
+            raise SpecificationError(error.problems, source) from None
+
+    def non_defaults(self) -> dict[str, Any]:
+        """The fields that differ from their defaults, as JSON types: the content that ids are taken of."""
+        content = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            # A default may follow from another field, as hidden_sizes does from network.
+            if value != field.get_default(call_default_factory=True, validated_data=dict(self)):
+                content[name] = normalise(value)
+        return content
+
+
+def problems_in(error: ValidationError, model: type[BaseModel] | None = None) -> list[Problem]:
+    """Pydantic's errors as problems; `model` supplies the keys to suggest for an unknown one."""
+    problems: list[Problem] = []
+    for line in error.errors(include_url=False):
+        path = tuple(part for part in line["loc"] if part != "[key]")
+        cause = line.get("ctx", {}).get("error")
+        if isinstance(cause, SpecificationError):
+            problems.extend(problem.under(*path) for problem in cause.problems)
+        elif line["type"] == "extra_forbidden" and model is not None:
+            problems.append(Problem(path, unknown("key", path[-1], model.model_fields), line["input"]))
+        elif line["type"] == "missing":
+            problems.append(Problem(path, _missing(str(path[-1]), model), NO_VALUE))
+        elif line["type"] == "literal_error":
+            allowed = re.findall(r"'([^']*)'", line["ctx"]["expected"])
+            message = f"must be {line['ctx']['expected']}{did_you_mean(line['input'], allowed)}"
+            problems.append(Problem(path, message, line["input"]))
+        elif line["type"] != "default_factory_not_called":  # says only that another field is wrong
+            message = str(cause) if cause else line["msg"].replace("Input should be", "must be")
+            problems.append(Problem(path, message, line["input"]))
+    return problems
+
+
+def _missing(name: str, model: type[BaseModel] | None) -> str:
+    field = model.model_fields.get(name) if model is not None else None
+    meaning = f" ({field.description})" if field is not None and field.description else ""
+    return f"is missing, and has no default{meaning}"

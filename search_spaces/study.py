@@ -1,0 +1,192 @@
+"""Spaces that share a question: what a sweep runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+from pydantic import Field, PrivateAttr, field_validator, model_validator
+
+from search_spaces.dataset_recipe import DatasetRecipe
+from search_spaces.design import Point
+from search_spaces.errors import PathPart, Problem, SpecificationError
+from search_spaces.protocol import Protocol, ResolvedProtocol
+from search_spaces.space import Base, Space
+from search_spaces.specification import Count, Name, Specification, Text
+from search_spaces.trial import TrialConfig
+
+DEFAULT_CAP = 100_000
+
+
+class PlannedTrial(NamedTuple):
+    """A trial of the study, the names of the spaces that hold it, and how it is measured."""
+
+    config: TrialConfig
+    spaces: tuple[str, ...]
+    protocol: ResolvedProtocol
+
+
+class Study(Specification):
+    """A question, the datasets and the spaces that answer it, and the protocol they share.
+
+    A study that was constructed has been expanded and checked whole: `trials()` cannot fail.
+    """
+
+    study: Name = Field(description="the study's name")
+    title: Text = Field(description="one line for `sweep list`")
+    question: Text = Field(description="what the study is to answer")
+    paper: str | None = None
+    datasets: dict[Name, DatasetRecipe] = Field(min_length=1)
+    base: Base = Field(default={}, description="hyperparameters that all spaces share")
+    protocol: Protocol = Protocol()
+    spaces: tuple[Space, ...] = Field(min_length=1)
+    max_trials: Count = Field(default=DEFAULT_CAP, description="cap on the trials of all spaces together")
+
+    _text: str | None = PrivateAttr(default=None)
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.study
+
+    @property
+    def text(self) -> str:
+        """The YAML that this study was loaded from, as it stood; from Python, YAML that means the same."""
+        if self._text is not None:
+            return self._text
+        import yaml
+
+        content = self.model_dump(mode="json", exclude_unset=True)
+        for recipe in content["datasets"].values():
+            recipe.pop("name", None)
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+    def trials(self) -> list[PlannedTrial]:
+        """Each distinct trial once, in the order of the spaces, their points and their seeds."""
+        return list(self._trials)
+
+    def space(self, name: str) -> Space:
+        """The space of that name; KeyError when there is none."""
+        return {space.name: space for space in self.spaces}[name]
+
+    @field_validator("datasets", mode="before")
+    @classmethod
+    def _name_recipes(cls, given: Any) -> Any:
+        if not isinstance(given, dict):
+            return given
+        problems, named = [], {}
+        for key, recipe in given.items():
+            named[key] = {**recipe, "name": key} if isinstance(recipe, dict) else recipe
+            where = (key, "name")
+            if isinstance(recipe, dict) and "name" in recipe:
+                problems.append(Problem(where, "remove it: a dataset is named by its key", recipe["name"]))
+            if isinstance(recipe, DatasetRecipe) and recipe.name != key:
+                problems.append(Problem(where, f"must be {key!r}, the key it stands under", recipe.name))
+        if problems:
+            raise SpecificationError(problems)
+        return named
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        names = [space.name for space in self.spaces]
+        problems = [
+            Problem(("spaces", i, "name"), "is the name of an earlier space: names must differ", name)
+            for i, name in enumerate(names)
+            if name in names[:i]
+        ]
+        # Counted before anything is expanded: the cap is there so that a slip does not fill the memory.
+        problems = problems or self._check_caps()
+        if problems:
+            raise SpecificationError(problems)
+        _ = self._trials
+        return self
+
+    def _check_caps(self) -> list[Problem]:
+        problems = []
+        for i, space in enumerate(self.spaces):
+            own = space.design.max_trials
+            cap, whose = min((self.max_trials, "the study's"), (own or self.max_trials, "the design's"))
+            if len(space) > cap:
+                seeds = len(space.seeds)
+                message = (
+                    f"{len(space) // seeds:,} points x {seeds:,} seeds are {len(space):,} trials, more than "
+                    f"{whose} max_trials, {cap:,}: use fewer values, sample or take a fraction, or raise it"
+                )
+                problems.append(Problem(("spaces", i), message, space.name))
+        total = sum(len(space) for space in self.spaces)
+        if not problems and total > self.max_trials:
+            message = f"the spaces have {total:,} trials together: take some away, or raise max_trials"
+            problems.append(Problem(("max_trials",), message, self.max_trials))
+        return problems
+
+    @cached_property
+    def _trials(self) -> tuple[PlannedTrial, ...]:
+        found: dict[TrialConfig, PlannedTrial] = {}
+        refused: dict[tuple[tuple[PathPart, ...], str], tuple[Problem, list[Point]]] = {}
+        for i, space in enumerate(self.spaces):
+            for point, outcome in self._expand(space):
+                if isinstance(outcome, SpecificationError):
+                    for problem in outcome.problems:
+                        where = self._place(i, problem)
+                        refused.setdefault((where.path, where.message), (where, []))[1].append(point)
+                    continue
+                config, protocol = outcome
+                earlier = found.get(config, PlannedTrial(config, (), protocol))
+                if earlier.protocol != protocol:
+                    where = Problem(("spaces", i, "protocol"), _clash(earlier, protocol))
+                    refused.setdefault((where.path, where.message), (where, []))[1].append(point)
+                found[config] = PlannedTrial(config, (*earlier.spaces, space.name), earlier.protocol)
+        if refused:
+            raise SpecificationError([_with_points(problem, points) for problem, points in refused.values()])
+        return tuple(found.values())
+
+    def _expand(
+        self, space: Space
+    ) -> Iterator[tuple[Point, tuple[TrialConfig, ResolvedProtocol] | SpecificationError]]:
+        """Each point with the trial it makes, or with what is wrong with it."""
+        try:
+            protocol = space.settle_protocol(self.protocol)
+            resolved: dict[int, ResolvedProtocol] = {}
+            for point in space.points():
+                try:
+                    for seed in space.seeds:
+                        config = space.trial(self, point, seed)
+                        steps = config.train_steps
+                        if steps not in resolved:
+                            resolved[steps] = protocol.resolve(steps)
+                        yield point, (config, resolved[steps])
+                except SpecificationError as error:
+                    yield point, error
+        except SpecificationError as error:
+            yield {}, error
+
+    def _place(self, i: int, problem: Problem) -> Problem:
+        """Point to where the offending field was set: the space's axes or base, else the study's base."""
+        space, field = self.spaces[i], problem.path[0] if problem.path else None
+        if field in space.axes:
+            return Problem(("spaces", i, "axes", *problem.path), problem.message, problem.value)
+        if field in self.base and field not in space.base:
+            return Problem(("base", *problem.path), problem.message, problem.value)
+        if field in TrialConfig.model_fields:
+            return Problem(("spaces", i, "base", *problem.path), problem.message, problem.value)
+        return problem.under("spaces", i)
+
+
+def _clash(earlier: PlannedTrial, protocol: ResolvedProtocol) -> str:
+    ours, theirs = protocol.model_dump(), earlier.protocol.model_dump()
+    keys = [key for key in ours if ours[key] != theirs[key]]
+    differing = ", ".join(f"{key} {ours[key]!r} against {theirs[key]!r}" for key in keys)
+    return (
+        f"shares trials with space {earlier.spaces[0]!r}, which measures them otherwise ({differing}): "
+        "a trial runs once, so give both spaces one protocol, or keep them disjoint"
+    )
+
+
+def _with_points(problem: Problem, points: list[Point]) -> Problem:
+    points = [point for i, point in enumerate(points) if point and point not in points[:i]]
+    if not points:
+        return problem
+    first = ", ".join(f"{name}={value!r}" for name, value in points[0].items())
+    more = f" and {len(points) - 1:,} more" if len(points) > 1 else ""
+    return Problem(problem.path, f"{problem.message} (at {first}{more})", problem.value)
