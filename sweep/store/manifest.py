@@ -1,0 +1,142 @@
+"""The manifest: which compacted parts are valid and which packs they hold, as of one compaction.
+
+Each compaction publishes a whole new manifest under the next number; the highest number is the truth.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+import zlib
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sweep.errors import CorruptSegmentError, StoreError
+from sweep.store import files
+from sweep.store.layout import Layout, SegmentName, Table
+from sweep.store.schema import SCHEMA_VERSION
+from sweep.store.segments import damaged
+
+__all__ = [
+    "CompactedPack",
+    "Manifest",
+    "Part",
+    "check_part",
+    "generation",
+    "latest",
+    "part_of_file",
+    "publish",
+]
+
+_MANIFEST = re.compile(r"manifest-(\d{6,})\.json")
+_BLOCK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a compacted table. `footer_crc32` is checked on every read, `crc32` is of all of it."""
+
+    table: Table
+    number: int
+    rows: int
+    bytes: int
+    crc32: str
+    footer_crc32: str
+
+
+@dataclass(frozen=True)
+class CompactedPack:
+    """A pack in the parts: when it was moved (unix s), its trials, and the last segment of each table."""
+
+    compacted: float
+    trials: list[str]
+    last: dict[str, tuple[int, int]]
+
+    def last_segment(self, table: Table) -> SegmentName | None:
+        """The last segment that went in; None where the pack had none in this table."""
+        return SegmentName(*self.last[table]) if table in self.last else None
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The compacted tables. Generation 0 is before the first compaction."""
+
+    generation: int = 0
+    parts: list[Part] = field(default_factory=list)
+    packs: dict[str, CompactedPack] = field(default_factory=dict)
+
+    def of(self, table: Table) -> list[Part]:
+        """The parts of one table."""
+        return [part for part in self.parts if part.table == table]
+
+
+def generation(layout: Layout) -> int:
+    """The number of the latest manifest, 0 for none."""
+    names = files.list_names(layout.parts("metrics"))
+    return max((int(match[1]) for name in names if (match := _MANIFEST.fullmatch(name))), default=0)
+
+
+def latest(layout: Layout) -> Manifest:
+    """The manifest in force. Raises CorruptSegmentError."""
+    number = generation(layout)
+    if not number:
+        return Manifest()
+    path = layout.manifest(number)
+    content = files.read_json(path)
+    try:
+        return Manifest(
+            number,
+            [Part(**part) for part in content["parts"]],
+            {pack_id: CompactedPack(**pack) for pack_id, pack in content["packs"].items()},
+        )
+    except (KeyError, TypeError) as error:
+        raise CorruptSegmentError(
+            f"{path}: damaged manifest ({error}); restore it from a backup.", path
+        ) from error
+
+
+def publish(layout: Layout, manifest: Manifest) -> None:
+    """Put a manifest in force. Raises StoreError where another compaction took the number."""
+    path = layout.manifest(manifest.generation)
+    content = {"schema_version": SCHEMA_VERSION, "created": time.time(), **asdict(manifest)}
+    if not files.put_json_if_absent(path, content):
+        raise StoreError(
+            f"{path}: another process has compacted this sweep at the same time, although it must hold the "
+            "lock; "
+            "does the file system have locks? Nothing is lost; give the command again."
+        )
+
+
+def part_of_file(table: Table, number: int, rows: int, path: Path) -> Part:
+    """The manifest's entry for a file that has just been written."""
+    crc, size = 0, 0
+    with open(path, "rb") as file:
+        while block := file.read(_BLOCK):
+            crc, size = zlib.crc32(block, crc), size + len(block)
+    return Part(table, number, rows, size, f"{crc:08x}", _footer_crc32(path))
+
+
+def check_part(layout: Layout, part: Part, *, deep: bool = False) -> None:
+    """Compare a part with what the manifest says: size and footer, or with `deep` every byte.
+
+    Raises CorruptSegmentError.
+    """
+    path = layout.part(part.table, part.number)
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise damaged(path, "the manifest lists it and it is not there") from error
+    if size != part.bytes:
+        raise damaged(path, f"truncated or overwritten: {size:,} bytes instead of {part.bytes:,}")
+    if _footer_crc32(path) != part.footer_crc32:
+        raise damaged(path, "the checksum of its footer differs from the manifest's")
+    if deep and part_of_file(part.table, part.number, part.rows, path).crc32 != part.crc32:
+        raise damaged(path, "its checksum differs from the manifest's")
+
+
+def _footer_crc32(path: Path) -> str:
+    with open(path, "rb") as file:
+        file.seek(-8, 2)
+        length = int.from_bytes(file.read(4), "little") + 8
+        file.seek(max(0, file.tell() + 4 - length))
+        return f"{zlib.crc32(file.read()):08x}"

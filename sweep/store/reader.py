@@ -1,0 +1,290 @@
+"""Reading the tables: the manifest's parts and the segments not compacted yet, as one exact table."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweep.errors import CorruptSegmentError, StoreError, UsageError
+from sweep.store import files, manifest, segments
+from sweep.store.exactly_once import in_trial_order, step_limits, surviving
+from sweep.store.layout import Layout, SegmentName, Table
+from sweep.store.manifest import Manifest
+from sweep.store.packs import Packs
+from sweep.store.schema import KEYS, arrow_schema
+
+__all__ = ["Filters", "read_table", "resolve_pack"]
+
+Filters = Any
+"""As in pyarrow: `[("step", ">=", 1000), ("loss", "<", 1.0)]` (and), lists of such (or), or an Expression."""
+
+_TRIES = 10
+
+
+def read_table(
+    layout: Layout,
+    table: Table,
+    columns: Sequence[str] | None = None,
+    filters: Filters = None,
+    *,
+    skip_corrupt: bool = False,
+) -> tuple[Any, list[CorruptSegmentError]]:
+    """The rows (`pyarrow.Table`, in order of trial and step, `trial_id` as a dictionary), and what was
+    skipped.
+
+    Raises CorruptSegmentError unless `skip_corrupt`, UsageError for a column that does not exist.
+    """
+    for _ in range(_TRIES):
+        current = manifest.latest(layout)
+        try:
+            found = _read(layout, table, current, columns, filters, skip_corrupt)
+        except FileNotFoundError:
+            continue
+        # A compaction that came between has moved segments, of which we may have seen neither side.
+        if manifest.generation(layout) == current.generation:
+            return found
+    raise StoreError(
+        f"{layout.folder}: it is being compacted again and again while being read; try again later."
+    )
+
+
+def resolve_pack(
+    layout: Layout,
+    table: Table,
+    pack_id: str,
+    columns: set[str] | None = None,
+    *,
+    skipped: list[CorruptSegmentError] | None = None,
+) -> tuple[Any | None, SegmentName | None]:
+    """The rows of one pack's segments that count, in order of their keys, and the last segment; None for no
+    rows.
+
+    With a list for `skipped`, damaged segments are noted there instead of raised.
+    """
+    import pyarrow as pa
+
+    packs = Packs(layout)
+    resumed = packs.resume_steps(pack_id)
+    result = packs.result(pack_id)
+    last = result["attempt"] if result else None
+    wanted = None if columns is None else columns | set(KEYS[table])
+    tables, versions, name = [], [], None
+    for segment in segments.list_segments(layout, table, pack_id):
+        if last is not None and segment.name.attempt > last:
+            continue  # an attempt that was started beside the one that came to its end
+        name = segment.name
+        try:
+            info, rows = segments.read(segment, None if wanted is None else list(wanted))
+        except CorruptSegmentError as error:
+            if skipped is None:
+                raise
+            skipped.append(error)
+            continue
+        resumed.setdefault(info.attempt, info.resume_step)
+        tables.append(rows)
+        versions.append((info.attempt, info.seq, rows.num_rows))
+    if not tables:
+        return None, name
+    merged = pa.concat_tables(tables, promote_options="permissive")
+    limits = step_limits({a: step for a, step in resumed.items() if last is None or a <= last})
+    counts = [rows for *_, rows in versions]
+    kept = surviving(
+        [_codes(merged.column(key)) for key in KEYS[table]],
+        np.repeat([attempt for attempt, *_ in versions], counts),
+        np.repeat([seq for _, seq, _ in versions], counts),
+        limits,
+    )
+    merged = merged.set_column(
+        merged.schema.get_field_index("trial_id"), "trial_id", _dictionary(merged.column("trial_id"))
+    )
+    return merged.take(pa.array(kept)), name
+
+
+def _read(
+    layout: Layout,
+    table: Table,
+    current: Manifest,
+    columns: Sequence[str] | None,
+    filters: Filters,
+    skip_corrupt: bool,
+) -> tuple[Any, list[CorruptSegmentError]]:
+    skipped: list[CorruptSegmentError] = []
+    noted = skipped if skip_corrupt else None
+    looked_at = _filter_columns(filters)
+    needed = None if columns is None or looked_at is None else {*columns, *looked_at}
+    tail = []
+    for pack_id in files.list_names(layout.hot_root(table)):
+        # Which rows count must be settled before any filter: it could drop the one that supersedes another.
+        if pack_id not in current.packs:
+            rows, _ = resolve_pack(layout, table, pack_id, needed, skipped=noted)
+            if rows is not None:
+                tail.append(rows)
+    paths = _checked_parts(layout, table, current, noted)
+    schema = _schema(table, _types([rows.schema for rows in tail] + [_part_schema(path) for path in paths]))
+    _check_columns(table, [*(columns or []), *sorted(looked_at or [])], schema.names)
+    expression = _expression(filters, schema)
+    names = list(schema.names if columns is None else columns)
+    in_order = not tail and len(paths) == 1
+    carried = names if in_order or "trial_id" in names else ["trial_id", *names]
+    tables = [_completed(rows, schema) for rows in tail]
+    tables = [(rows if expression is None else rows.filter(expression)).select(carried) for rows in tables]
+    if paths:
+        tables.append(_scan(paths, schema, carried, expression, noted))
+    if not tables:
+        return schema.empty_table().select(names), skipped
+    return (tables[0] if in_order else in_trial_order(tables)).select(names), skipped
+
+
+def _types(schemas: list[Any]) -> dict[str, Any]:
+    return {field.name: field.type for schema in schemas for field in schema}
+
+
+def _part_schema(path: Path) -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_schema(path)
+
+
+def _checked_parts(
+    layout: Layout, table: Table, current: Manifest, skipped: list[CorruptSegmentError] | None
+) -> list[Path]:
+    paths = []
+    for part in current.of(table):
+        try:
+            manifest.check_part(layout, part)
+        except CorruptSegmentError as error:
+            if skipped is None:
+                raise
+            skipped.append(error)
+        else:
+            paths.append(layout.part(table, part.number))
+    return paths
+
+
+def _scan(
+    paths: list[Path],
+    schema: Any,
+    columns: list[str],
+    expression: Any,
+    skipped: list[CorruptSegmentError] | None,
+) -> Any:
+    """The wanted rows of the parts; where one is damaged, and that is allowed, of its sound row groups."""
+    import pyarrow as pa
+    import pyarrow.dataset as ds
+
+    style = ds.ParquetFileFormat(
+        dictionary_columns=["trial_id"],
+        default_fragment_scan_options=ds.ParquetFragmentScanOptions(
+            pre_buffer=True, page_checksum_verification=True
+        ),
+    )
+    dataset = ds.dataset([str(path) for path in paths], schema=schema, format=style)
+    try:
+        return dataset.to_table(columns=columns, filter=expression)
+    except (pa.ArrowException, OSError) as error:
+        trouble = error
+    # Somewhere in these files; read them one by one to name it.
+    tables = [_completed(schema.empty_table(), schema).select(columns)]
+    for path, fragment in zip(paths, dataset.get_fragments(), strict=True):
+        try:
+            tables.append(fragment.to_table(schema=schema, columns=columns, filter=expression))
+        except (pa.ArrowException, OSError) as error:
+            if skipped is None:
+                raise segments.damaged(path, str(error)) from trouble
+            skipped.append(segments.damaged(path, str(error)))
+            for group in fragment.split_by_row_group():
+                with contextlib.suppress(pa.ArrowException, OSError):
+                    tables.append(group.to_table(schema=schema, columns=columns, filter=expression))
+    return pa.concat_tables(tables)
+
+
+def _schema(table: Table, extra: dict[str, Any]) -> Any:
+    """The table's schema with what newer versions have added, `trial_id` as a dictionary."""
+    import pyarrow as pa
+
+    fields = {**{field.name: field.type for field in arrow_schema(table)}}
+    fields.update({name: kind for name, kind in extra.items() if name not in fields})
+    return pa.schema({**fields, "trial_id": pa.dictionary(pa.int32(), pa.string())})
+
+
+def _completed(rows: Any, schema: Any) -> Any:
+    """The rows with every column of the schema, null where they have none."""
+    import pyarrow as pa
+
+    columns = [
+        rows.column(field.name).cast(field.type)
+        if field.name in rows.column_names
+        else pa.nulls(len(rows), field.type)
+        for field in schema
+    ]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _expression(filters: Filters, schema: Any) -> Any:
+    """The filters as an expression that fits the schema. Raises UsageError."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if filters is None:
+        return None
+    try:
+        expression = pq.filters_to_expression(filters)
+        schema.empty_table().filter(expression)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise UsageError(
+            f"filters {filters!r}: {error}; give a list such as [('step', '>=', 1000), ('loss', '<', 1.0)] "
+            "with "
+            "values of the columns' types."
+        ) from error
+    return expression
+
+
+def _filter_columns(filters: Filters) -> set[str] | None:
+    """The columns that the filters look at; None where they cannot be told."""
+    if filters is None:
+        return set()
+    if not isinstance(filters, (list, tuple)):
+        return None
+    alternatives = filters if filters and isinstance(filters[0], list) else [filters]
+    try:
+        return {str(condition[0]) for conditions in alternatives for condition in conditions}
+    except (TypeError, IndexError, KeyError):
+        return None  # the error for it comes when it is made an expression
+
+
+def _check_columns(table: Table, names: Sequence[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, 1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise UsageError(f"{table}: no column {name!r}; there are: {', '.join(known)}{hint}.")
+
+
+def _codes(column: Any) -> NDArray[np.int64]:
+    """Integers in the order of the column's values."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(column.type):
+        numbers: NDArray[np.int64] = column.to_numpy().astype(np.int64)
+        return numbers
+    encoded = _dictionary(column).combine_chunks()
+    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+    names = np.array(encoded.dictionary.to_pylist(), object)
+    ranks = np.empty(len(names), np.int64)
+    ranks[np.argsort(names)] = np.arange(len(names))
+    found: NDArray[np.int64] = ranks[encoded.indices.to_numpy()]
+    return found
+
+
+def _dictionary(column: Any) -> Any:
+    import pyarrow as pa
+
+    return (
+        column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+    ).unify_dictionaries()

@@ -1,0 +1,123 @@
+"""The columns of the store's tables: explicit, versioned, and only ever added to.
+
+Names and types are plain data here, so that a command which only lists things need not load pyarrow.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+__all__ = [
+    "HYPERPARAMETERS",
+    "KEYS",
+    "MEASURES",
+    "METRICS",
+    "OUTCOMES",
+    "SCHEMA_VERSION",
+    "SPECTRA",
+    "STATUSES",
+    "TRIALS",
+    "arrow_schema",
+]
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("planned", "running", "finished", "diverged", "failed")
+
+MEASURES = (
+    "loss",
+    "td_error",
+    "q_mean",
+    "srank",
+    "numerical_rank",
+    "dead_units",
+    "dormant_units",
+    "feature_norm",
+    "feature_dot_product",
+    "grad_norm",
+    "param_norm",
+    "return_mean",
+    "return_std",
+    "return_normalized",
+    "episode_length",
+)
+"""What is measured, float64, null where it was not taken at that step."""
+
+_ROW = {"trial_id": "string", "step": "int64", "attempt": "int16"}
+
+METRICS: dict[str, str] = {**_ROW, "wall_time": "double", **dict.fromkeys(MEASURES, "double")}
+"""A row a (trial_id, step). `step`: gradient steps done (0: the initial network); `wall_time`: unix s."""
+
+SPECTRA: dict[str, str] = {**_ROW, "name": "string", "values": "list<float>"}
+"""A row a (trial_id, step, name): `singular_values`, `episode_returns`, as float32 lists."""
+
+KEYS: dict[str, tuple[str, ...]] = {"metrics": ("trial_id", "step"), "spectra": ("trial_id", "step", "name")}
+"""What identifies a row: in each table, one row a key."""
+
+HYPERPARAMETERS: dict[str, str] = {
+    "env": "string",
+    "dataset": "string",
+    "seed": "int64",
+    "algorithm": "string",
+    "network": "string",
+    "hidden_sizes": "list<int64>",
+    "activation": "string",
+    "dropout": "double",
+    "loss": "string",
+    "optimizer": "string",
+    "learning_rate": "double",
+    "optimizer_epsilon": "double",
+    "beta1": "double",
+    "beta2": "double",
+    "rmsprop_decay": "double",
+    "momentum": "double",
+    "batch_size": "int64",
+    "discount": "double",
+    "target_update_period": "int64",
+    "data_fraction": "double",
+    "reward_clip": "double",
+    "train_steps": "int64",
+}
+"""A trial's configuration, under the names of its fields."""
+
+OUTCOMES: dict[str, str] = {
+    "scheduler": "string",
+    "dataset_fingerprint": "string",
+    "final_step": "int64",
+    "diverged_step": "int64",
+    "error": "string",
+    "attempts": "int64",
+    "wall_seconds": "double",
+}
+"""How a trial went, null while unknown."""
+
+TRIALS: dict[str, str] = {
+    "trial_id": "string",
+    "sweep": "string",
+    "spaces": "list<string>",
+    "status": "string",
+    "pack_id": "string",
+    **HYPERPARAMETERS,
+    **OUTCOMES,
+}
+"""A row a trial."""
+
+_TABLES = {"metrics": METRICS, "spectra": SPECTRA, "trials": TRIALS}
+
+
+@cache
+def arrow_schema(table: str) -> Any:
+    """The `pyarrow.Schema` of `metrics`, `spectra` or `trials`."""
+    import pyarrow as pa
+
+    types = {
+        "string": pa.string(),
+        "int16": pa.int16(),
+        "int64": pa.int64(),
+        "double": pa.float64(),
+        "list<float>": pa.list_(pa.float32()),
+        "list<int64>": pa.list_(pa.int64()),
+        "list<string>": pa.list_(pa.string()),
+    }
+    return pa.schema([(name, types[kind]) for name, kind in _TABLES[table].items()])

@@ -1,0 +1,303 @@
+"""The store of a root, and of one sweep in it: what the other parts of Rankscope and notebooks use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from sweep.errors import CorruptSegmentError, StoreError, UsageError
+from sweep.store import files, manifest, segments, tail, trials
+from sweep.store.compaction import CompactionSummary, compact
+from sweep.store.layout import Layout, Table, checked_name
+from sweep.store.lock import locked, owner
+from sweep.store.packs import Packs
+from sweep.store.reader import Filters, read_table
+from sweep.store.tail import Cursors, TailBatch
+from sweep.store.writer import SegmentWriter
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Store", "SweepStore"]
+
+
+class Store:
+    """All sweeps under a root folder.
+
+    Reading methods need no lock and may run while a sweep does. Names are checked: they cannot leave the
+    root.
+    """
+
+    def __init__(self, root: str | os.PathLike[str]) -> None:
+        self.root = files.local_root(root)
+
+    def sweeps(self) -> list[str]:
+        """The names of the sweeps, sorted."""
+        names = files.list_names(self.root / "store")
+        return [name for name in names if (self.root / "store" / name).is_dir()]
+
+    def sweep(self, name: str) -> SweepStore:
+        """A sweep that exists. Raises UsageError."""
+        layout = Layout(self.root, checked_name(name))
+        if not layout.folder.is_dir():
+            known = ", ".join(self.sweeps()) or "none yet"
+            raise UsageError(f"no sweep {name!r} under {self.root}; there are: {known}. Is --root right?")
+        return SweepStore(layout)
+
+    def create(self, name: str) -> SweepStore:
+        """A sweep, made if it is not there yet. Raises UsageError for a name that is not allowed."""
+        layout = Layout(self.root, checked_name(name))
+        files.make_folder(layout.folder)
+        return SweepStore(layout)
+
+    def trials(self, name: str) -> pd.DataFrame:
+        """One row a trial: identity, configuration, status and outcome as of now."""
+        return self.sweep(name).trials()
+
+    def metrics(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        filters: Filters = None,
+        *,
+        skip_corrupt: bool = False,
+    ) -> pd.DataFrame:
+        """One row a (trial_id, step), in that order, compacted or not.
+
+        `columns` and `filters` (as in pyarrow, `[("step", ">=", 1000)]`) are pushed down into the files.
+        Raises CorruptSegmentError naming a damaged file; with `skip_corrupt` the rest is read, and
+        `.attrs["skipped"]` lists what was left out.
+        """
+        return _frame(self.sweep(name).table("metrics", columns, filters, skip_corrupt=skip_corrupt))
+
+    def spectra(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        filters: Filters = None,
+        *,
+        skip_corrupt: bool = False,
+    ) -> pd.DataFrame:
+        """One row a (trial_id, step, name): long vectors, float32, in `values`. Otherwise as `metrics`."""
+        return _frame(self.sweep(name).table("spectra", columns, filters, skip_corrupt=skip_corrupt))
+
+
+class SweepStore:
+    """The store of one sweep.
+
+    The driver, holding `lock()`, writes the record, plans and trials and compacts; the training process of
+    each pack writes attempts, segments, results and failures of its pack. Anybody may read at any time.
+    """
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._packs = Packs(layout)
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.layout.name
+
+    # The driver's part
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Own the sweep while the block runs. Raises LockedError naming the owner's host and process."""
+        return locked(self.layout.lock, f"sweep {self.name!r}")
+
+    def owner(self) -> dict[str, Any] | None:
+        """Host, pid, since (unix s) and command of who holds the lock; None where nobody does."""
+        return owner(self.layout.lock)
+
+    def write_sweep_record(self, record: Mapping[str, Any]) -> None:
+        """Replace the provenance record (JSON: study text, versions, machine, dataset fingerprints ...)."""
+        files.replace_json(self.layout.record, dict(record))
+
+    def sweep_record(self) -> dict[str, Any] | None:
+        """The provenance record; None where the sweep was stopped before it was written."""
+        try:
+            found: dict[str, Any] = files.read_json(self.layout.record)
+        except FileNotFoundError:
+            return None
+        return found
+
+    def write_plan(self, plan: Mapping[str, Any]) -> int:
+        """Add a plan generation and return its number; it is never changed afterwards.
+
+        `plan["packs"]` maps each pack id to a mapping with at least `trials`, its list of trial ids. A trial
+        belongs to one pack for good: UsageError for a pack or a trial that is planned already.
+        """
+        before = self.plans()
+        taken = {
+            trial: pack for old in before for pack, about in old["packs"].items() for trial in about["trials"]
+        }
+        packs_before = {pack for old in before for pack in old["packs"]}
+        for pack, about in plan["packs"].items():
+            self.layout.pack(pack)
+            if pack in packs_before:
+                raise UsageError(
+                    f"plan: pack {pack!r} is in an earlier generation; give each pack an id of its own."
+                )
+            for trial in about["trials"]:
+                if trial in taken:
+                    raise UsageError(
+                        f"plan: trial {trial!r} of pack {pack!r} is in pack {taken[trial]!r} already; plan "
+                        "only "
+                        "trials that are in no plan."
+                    )
+                taken[trial] = pack
+        files.make_folder(self.layout.plans)
+        if not files.put_json_if_absent(self.layout.plan(len(before)), dict(plan)):
+            raise StoreError(
+                f"{self.layout.plan(len(before))}: another process has planned at the same time; hold lock()."
+            )
+        return len(before)
+
+    def plans(self) -> list[dict[str, Any]]:
+        """The plan generations, oldest first."""
+        return [
+            files.read_json(self.layout.plans / name)
+            for name in files.list_names(self.layout.plans)
+            if name.endswith(".json")
+        ]
+
+    def write_trials(self, rows: pd.DataFrame) -> None:
+        """Replace the table of trials (`schema.TRIALS`, at least trial_id, pack_id and status)."""
+        trials.write_trials(self.layout, rows)
+
+    def compact(
+        self, min_rows: int = 0, grace_seconds: float = 60.0, rows_per_part: int = 2_000_000
+    ) -> CompactionSummary:
+        """Move finished packs into the compacted tables, if they have `min_rows` metric rows together.
+
+        Their segments are removed by the first compaction that comes `grace_seconds` later; readers do not
+        need the grace, tools that look at `hot/` themselves do. Damaged packs stay and are in the summary.
+        """
+        return compact(
+            self.layout, min_rows=min_rows, grace_seconds=grace_seconds, rows_per_part=rows_per_part
+        )
+
+    # The training process's part
+
+    def next_attempt(self, pack_id: str) -> int:
+        """The number that the pack's next attempt will have."""
+        return self._packs.next_attempt(pack_id)
+
+    def start_attempt(self, pack_id: str, info: Mapping[str, Any]) -> int:
+        """Claim the next attempt, superseding older ones. `info` needs `resume_step`, -1 for from nothing."""
+        return self._packs.start_attempt(pack_id, info)
+
+    def superseded(self, pack_id: str, attempt: int) -> bool:
+        """Whether a newer attempt exists: ask before every commit, of checkpoints too."""
+        return self._packs.superseded(pack_id, attempt)
+
+    def segment_writer(
+        self, pack_id: str, attempt: int, resume_step: int, next_seq: int = 0
+    ) -> SegmentWriter:
+        """A writer of this attempt's rows."""
+        return SegmentWriter(self.layout, self._packs, pack_id, attempt, resume_step, next_seq)
+
+    def finish_pack(self, pack_id: str, result: Mapping[str, Any]) -> None:
+        """Record a pack as done, after its last flush.
+
+        `result["attempt"]` is the attempt that finished, `result["trials"]` maps each trial id to its
+        `status` (finished or diverged), `final_step`, `diverged_step`, `wall_seconds` ...
+        """
+        self._packs.finish(pack_id, result)
+
+    def fail_pack(self, pack_id: str, attempt: int, failure: Mapping[str, Any]) -> None:
+        """Record why an attempt failed: `reason`, one line, and whatever else helps."""
+        self._packs.fail(pack_id, attempt, failure)
+
+    # Anybody's part
+
+    def packs_done(self) -> set[str]:
+        """The packs that have a result."""
+        return self._packs.done()
+
+    def attempts(self, pack_id: str) -> list[dict[str, Any]]:
+        """What each attempt of a pack said when it started, oldest first."""
+        return self._packs.attempts(pack_id)
+
+    def result(self, pack_id: str) -> dict[str, Any] | None:
+        """The result of a pack that is done, else None."""
+        return self._packs.result(pack_id)
+
+    def failures(self) -> dict[str, list[dict[str, Any]]]:
+        """Recorded failures by pack, oldest first; packs that finished later are in it too."""
+        found = {pack: self._packs.failures(pack) for pack in self._packs.known()}
+        return {pack: failures for pack, failures in found.items() if failures}
+
+    def last_step(self, pack_id: str) -> int | None:
+        """The highest step of the pack's newest segment, from its last bytes alone; None before the first."""
+        found = segments.list_segments(self.layout, "metrics", pack_id)
+        try:
+            return segments.describe(found[-1]).last_step if found else None
+        except (FileNotFoundError, CorruptSegmentError):
+            return None
+
+    def trials(self) -> pd.DataFrame:
+        """One row a trial, as of now."""
+        return trials.read_trials(self.layout)
+
+    def table(
+        self,
+        table: Table = "metrics",
+        columns: Sequence[str] | None = None,
+        filters: Filters = None,
+        *,
+        skip_corrupt: bool = False,
+    ) -> tuple[Any, list[CorruptSegmentError]]:
+        """Rows as a `pyarrow.Table` (`trial_id` a dictionary), and the damaged files that were skipped."""
+        return read_table(self.layout, table, columns, filters, skip_corrupt=skip_corrupt)
+
+    def tail(
+        self, cursors: Cursors, table: Table = "metrics", *, skip_corrupt: bool = False
+    ) -> Iterator[TailBatch]:
+        """Batches committed since `cursors` ({pack_id: (attempt, seq)} of the last one taken), then it ends.
+
+        Packs in order of id, each pack's segments oldest first; rows that a later attempt repeats are left
+        out, and may come again from that attempt, equal. A pack compacted before its segments were all taken
+        comes whole, as one batch, rows taken before included: followers go by each trial's last step. Call
+        again later for more. A segment that a superseded process commits late, below the cursor, does not
+        count and is not seen.
+        """
+        return tail.tail(self.layout, cursors, table, skip_corrupt=skip_corrupt)
+
+    def corrupt_segments(self, *, deep: bool = True) -> list[CorruptSegmentError]:
+        """Every damaged file of rows, an error each with `.path`. `deep` reads all, else sizes and footers."""
+        found: list[CorruptSegmentError] = []
+        try:
+            current = manifest.latest(self.layout)
+        except CorruptSegmentError as error:
+            return [error]
+        for part in current.parts:
+            try:
+                manifest.check_part(self.layout, part, deep=deep)
+            except CorruptSegmentError as error:
+                found.append(error)
+        table: Table
+        for table in ("metrics", "spectra"):
+            for pack_id in files.list_names(self.layout.hot_root(table)):
+                for segment in segments.list_segments(self.layout, table, pack_id):
+                    try:
+                        (segments.check if deep else segments.describe)(segment)
+                    except FileNotFoundError:
+                        continue  # compacted meanwhile
+                    except CorruptSegmentError as error:
+                        found.append(error)
+        return found
+
+
+def _frame(read: tuple[Any, list[CorruptSegmentError]]) -> pd.DataFrame:
+    import pyarrow as pa
+
+    rows, skipped = read
+    if "trial_id" in rows.column_names:
+        index = rows.schema.get_field_index("trial_id")
+        rows = rows.set_column(index, "trial_id", rows.column("trial_id").cast(pa.string()))
+    frame: pd.DataFrame = rows.to_pandas()
+    if skipped:
+        frame.attrs["skipped"] = [str(error) for error in skipped]
+    return frame
