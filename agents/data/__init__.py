@@ -1,0 +1,35 @@
+"""Datasets of transitions on disk: the manifest, the arrays, and the writer that makes them.
+
+Names that need torch are loaded on first use, so that reading a manifest stays instant.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from agents.data.manifest import ArrayInfo, Listing, Manifest, list_datasets, read_manifest
+
+if TYPE_CHECKING:
+    from agents.data.dataset import Dataset, verify
+    from agents.data.transitions import Transitions
+    from agents.data.writer import DatasetWriter
+
+__all__ = [
+    "ArrayInfo",
+    "Dataset",
+    "DatasetWriter",
+    "Listing",
+    "Manifest",
+    "Transitions",
+    "list_datasets",
+    "read_manifest",
+    "verify",
+]
+
+_LAZY = {"Dataset": "dataset", "verify": "dataset", "Transitions": "transitions", "DatasetWriter": "writer"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)

@@ -1,0 +1,60 @@
+"""Devices: which there are, what numbers they compute in, and what fits on them."""
+
+import dataclasses
+from typing import Literal
+
+import torch
+
+from agents.data import Transitions
+from agents.errors import DeviceError
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+RESIDENT_SHARE = 0.5
+"""Share of a card's free memory that a dataset may take before it stays on the host."""
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called ``name`` ("cpu", "cuda", "cuda:1"; "auto" is CUDA where there is one).
+
+    Raises DeviceError where it does not exist.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise DeviceError(f"device {name!r} is not a device name; use auto, cpu, cuda or cuda:N.") from error
+    if device.type == "cuda":
+        count = torch.cuda.device_count()
+        if (device.index or 0) >= count:
+            raise DeviceError(
+                f"device {name!r} does not exist: PyTorch {torch.__version__} sees {count} CUDA device(s). "
+                "Use --device cpu, or install a CUDA build of PyTorch."
+            )
+    elif device.type != "cpu":
+        raise DeviceError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
+    return device
+
+
+def set_precision(precision: Precision) -> None:
+    """Choose how float32 matrix products and convolutions are computed in this process."""
+    fast = "tf32" if precision == "tf32" else "ieee"
+    torch.backends.cuda.matmul.fp32_precision = fast
+    torch.backends.cudnn.conv.fp32_precision = fast  # type: ignore[attr-defined]
+
+
+def autocast_dtype(precision: Precision) -> torch.dtype | None:
+    """The dtype to autocast to, or None where float32 is kept."""
+    return torch.bfloat16 if precision == "bfloat16" else None
+
+
+def resident(data: Transitions, device: torch.device) -> tuple[Transitions, torch.device]:
+    """``data`` on ``device`` where it fits there whole (images stay uint8), else as it is, beside the device."""
+    if device.type == "cpu":
+        return data, device
+    tensors = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
+    size = sum(t.numel() * t.element_size() for t in tensors.values())
+    free, _ = torch.cuda.mem_get_info(device)
+    if size > RESIDENT_SHARE * free:
+        return data, device
+    return dataclasses.replace(data, **{name: t.to(device) for name, t in tensors.items()}), device

@@ -1,0 +1,72 @@
+"""What the pack asks of a network, and the pieces that networks share."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from agents.hashing import keep_mask
+
+Parameters = dict[str, Tensor]
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "tanh": torch.tanh,
+    "elu": F.elu,
+    "sigmoid": torch.sigmoid,
+    "leaky_relu": F.leaky_relu,
+    "identity": lambda x: x,
+}
+
+
+class Dropout:
+    """Inverted dropout for one member and one step (Srivastava et al. 2014); features are scaled by 1/(1-p)."""
+
+    def __init__(self, probability: Tensor, key: Tensor) -> None:
+        """``probability``: scalar float tensor in [0, 1); ``key``: scalar int64 from ``hashing.step_key``."""
+        self.probability = probability
+        self.key = key
+
+    def __call__(self, x: Tensor, layer: int) -> Tensor:
+        """Drop elements of ``x`` (any shape); ``layer`` separates the masks of different layers."""
+        keep = keep_mask(self.key, layer, x.shape, self.probability)
+        return torch.where(keep, x / (1 - self.probability), 0.0)
+
+
+class Network(Protocol):
+    """A Q-network without a member axis; the pack adds that axis with ``vmap``."""
+
+    feature_size: int
+
+    def init(self, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """Fresh parameters as float32 arrays, drawn from ``generator`` alone."""
+        ...
+
+    def apply(
+        self, params: Parameters, observation: Tensor, dropout: Dropout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Q-values ``[B, A]`` and penultimate features ``[B, D]`` of observations ``[B, *observation_shape]``.
+
+        Features are taken after the activation function and before dropout. Without ``dropout`` the network is
+        deterministic.
+        """
+        ...
+
+
+def fan_in_uniform(
+    generator: np.random.Generator, weight_shape: tuple[int, ...], fan_in: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weight and bias drawn from U(-1/√fan_in, 1/√fan_in): PyTorch's default, and DQN Zoo's and Lua DQN's."""
+    bound = 1.0 / np.sqrt(fan_in)
+    out = weight_shape[0]
+    weight = generator.uniform(-bound, bound, weight_shape).astype(np.float32)
+    bias = generator.uniform(-bound, bound, (out,)).astype(np.float32)
+    return weight, bias
+
+
+def linear(params: Parameters, name: str, x: Tensor) -> Tensor:
+    """Affine map of ``x`` ``[B, in]`` to ``[B, out]`` with weight ``[out, in]``."""
+    return F.linear(x, params[f"{name}.weight"], params[f"{name}.bias"])

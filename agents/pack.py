@@ -1,0 +1,272 @@
+"""The pack: many agents of one shape, trained together on one device.
+
+A single trial is a pack of one. Members share nothing but the arithmetic: each has its own parameters,
+numbers, minibatches and random bits, and one that diverges is frozen while its neighbours go on.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import grad_and_value, vmap
+
+from agents.compilation import compile_update, warn_eager
+from agents.cuda_graphs import capture
+from agents.data import Transitions
+from agents.devices import Precision, autocast_dtype, resident
+from agents.errors import AgentError
+from agents.networks import Parameters, build_network
+from agents.objectives import Batch, Hypers, LossOutput, get_loss
+from agents.optimizers import OptimizerHypers, build_optimizer, init_state
+from agents.randomness import generator, stream_key
+from agents.spec import LearnerShape, MemberHypers
+from agents.transitions import BatchReader
+
+Strategy = Literal["fused", "looped"]
+LOG_MEASURES = ("loss", "td_error", "q_mean")
+
+
+class Pack:
+    """Stacked agents and their update.
+
+    ``members`` train on ``data``; where ``pack_size`` exceeds their number the rest is padding that costs
+    arithmetic but compiles to a shape that other packs share. ``strategy`` "fused" runs one vectorised
+    computation for all members (``vmap``); "looped" runs the same function member by member, which can be
+    faster where one member fills the device. Raises AgentError if the shape and the data do not fit.
+    """
+
+    def __init__(
+        self,
+        shape: LearnerShape,
+        members: Sequence[MemberHypers],
+        data: Transitions,
+        *,
+        pack_size: int | None = None,
+        device: str | torch.device = "cpu",
+        compile: bool = True,
+        strategy: Strategy = "fused",
+        precision: Precision = "float32",
+    ) -> None:
+        if not members:
+            raise AgentError("a pack needs at least one member; got none.")
+        size = pack_size or len(members)
+        if size < len(members):
+            raise AgentError(f"pack_size {size} is smaller than its {len(members)} members.")
+        self.shape, self.members, self.size = shape, tuple(members), size
+        self.device = torch.device(device)
+        self.strategy: Strategy = strategy
+        self.network = build_network(shape)
+        self.reader = BatchReader(resident(data, self.device), shape)
+        self.compiled = False
+        self.step = 0
+        self._loss = get_loss(shape)
+        self._optimizer = build_optimizer(shape)
+        self._autocast = autocast_dtype(precision)
+
+        padded = [*members, *[members[-1]] * (size - len(members))]
+        self.params = self._initial_params(padded)
+        self.target_params = {name: p.clone() for name, p in self.params.items()}
+        self._optimizer_state = init_state(self._optimizer, self.params)
+        self._count = torch.zeros(size, dtype=torch.float64, device=self.device)
+        self._step = torch.zeros((), dtype=torch.int64, device=self.device)
+        self._active = torch.arange(size, device=self.device) < len(members)
+        self._diverged_at = torch.full((size,), -1, dtype=torch.int64, device=self.device)
+        self._sums = torch.zeros(len(LOG_MEASURES), size, dtype=torch.float64, device=self.device)
+        self._summed_steps = torch.zeros(size, dtype=torch.float64, device=self.device)
+        self._loss_hypers, self._optimizer_hypers = self._stack_hypers(padded)
+        self._periods = np.array([member.target_update_period for member in padded])
+        self._update: Callable[[Any], None] = self._update_members
+        if compile:
+            self._update, self.compiled = compile_update(self._update_members, self.device)
+        if self.device.type == "cuda":
+            self._update = capture(self._update, self._mutable_state())
+
+    # Training -----------------------------------------------------------------------------------------------
+
+    def update(self, indices: np.ndarray) -> None:
+        """One gradient step for each row of ``indices``: transition numbers, int64 ``[K, N, B]``."""
+        steps, members, batch = indices.shape
+        if (members, batch) != (len(self.members), self.shape.batch_size):
+            raise AgentError(
+                f"indices have shape {indices.shape}; this pack needs "
+                f"[steps, {len(self.members)}, {self.shape.batch_size}]."
+            )
+        if members < self.size:
+            padding = np.broadcast_to(indices[:, -1:], (steps, self.size - members, batch))
+            indices = np.concatenate([indices, padding], axis=1)
+        chosen = self.reader.stage(indices)
+        for row in range(steps):
+            self._run_update(self.reader.select(chosen, row))
+            self.step += 1
+            self._refresh_targets()
+
+    def take_log(self) -> dict[str, np.ndarray]:
+        """Means since the last call of loss, absolute TD error and mean Q: float64 ``[N]`` each, NaN if no step."""
+        means = (self._sums / self._summed_steps).cpu().numpy()[:, : len(self.members)]
+        self._sums.zero_()
+        self._summed_steps.zero_()
+        return dict(zip(LOG_MEASURES, means, strict=True))
+
+    @property
+    def active(self) -> np.ndarray:
+        """Members that still learn, bool ``[N]``."""
+        return self._active[: len(self.members)].cpu().numpy()
+
+    @property
+    def diverged_at(self) -> np.ndarray:
+        """The step whose loss was not finite, int64 ``[N]``; -1 for members that have not diverged."""
+        return self._diverged_at[: len(self.members)].cpu().numpy()
+
+    # Reading ------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def q_values(self, observations: np.ndarray | Tensor) -> Tensor:
+        """Q-values ``[N, B, A]`` float32 of observations ``[N, B, *observation_shape]``, without dropout."""
+        return self.apply(self.params, self.reader.as_input(torch.as_tensor(observations)))[0]
+
+    def apply(self, params: Parameters, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Q-values ``[N, B, A]`` and features ``[N, B, D]`` of float32 observations ``[N, B, *observation_shape]``."""
+        count = observations.shape[0]
+        q, phi = vmap(self.network.apply)({k: v[:count] for k, v in params.items()}, observations)
+        return q, phi
+
+    def gradients(self, batch: Batch) -> Parameters:
+        """Gradients of the training loss of every member on ``batch`` (leaves ``[N, B, ...]``)."""
+        n = batch.a_tm1.shape[0]
+        rows = {k: v[:n] for k, v in self.params.items()}
+        targets = {k: v[:n] for k, v in self.target_params.items()}
+        hypers = Hypers(*(v[:n] for v in self._loss_hypers))
+        grads, _ = vmap(grad_and_value(self._member_loss, has_aux=True), in_dims=(0, 0, 0, 0, None))(
+            rows, targets, batch, hypers, self._step
+        )
+        return grads
+
+    # State --------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the next step depends on, as tensors on the CPU and plain numbers.
+
+        Minibatches and dropout need no entry: they are functions of the seed and the step.
+        """
+        return {
+            "step": self.step,
+            "tensors": {name: t.detach().cpu().clone() for name, t in self._mutable_state().items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from ``state``. Raises AgentError where a tensor is missing or has another shape."""
+        mine = self._mutable_state()
+        for name, tensor in mine.items():
+            saved = state["tensors"].get(name)
+            if saved is None or saved.shape != tensor.shape or saved.dtype != tensor.dtype:
+                found = "nothing" if saved is None else f"{saved.dtype} {tuple(saved.shape)}"
+                raise AgentError(
+                    f"checkpoint does not fit this pack: {name} should be {tensor.dtype} {tuple(tensor.shape)}, "
+                    f"found {found}. It was written by another configuration or version."
+                )
+        with torch.no_grad():
+            for name, tensor in mine.items():
+                tensor.copy_(state["tensors"][name])
+        self.step = int(state["step"])
+
+    def _mutable_state(self) -> dict[str, Tensor]:
+        return {
+            **{f"params.{k}": v for k, v in self.params.items()},
+            **{f"target.{k}": v for k, v in self.target_params.items()},
+            **{f"optimizer.{k}": v for k, v in self._optimizer_state.items()},
+            "count": self._count,
+            "step": self._step,
+            "active": self._active,
+            "diverged_at": self._diverged_at,
+            "sums": self._sums,
+            "summed_steps": self._summed_steps,
+        }
+
+    # The update ---------------------------------------------------------------------------------------------
+
+    def _member_loss(
+        self, params: Parameters, target_params: Parameters, batch: Batch, hypers: Hypers, step: Tensor
+    ) -> tuple[Tensor, LossOutput]:
+        if self._autocast is None:
+            return self._loss(self.network, params, target_params, batch, hypers, step)
+        with torch.autocast(self.device.type, dtype=self._autocast):
+            loss, report = self._loss(self.network, params, target_params, batch, hypers, step)
+        return loss.float(), report
+
+    def _update_members(self, chosen: Any) -> None:
+        """One step of every member, in place. Everything it reads and writes is a tensor of fixed shape."""
+        batch = self.reader.read(chosen)
+        differentiate = grad_and_value(self._member_loss, has_aux=True)
+        args = (self.params, self.target_params, batch, self._loss_hypers)
+        if self.strategy == "fused":
+            grads, (loss, report) = vmap(differentiate, in_dims=(0, 0, 0, 0, None))(*args, self._step)
+        else:
+            grads, (loss, report) = _one_by_one(differentiate, self.size, args, self._step)
+        finite = torch.isfinite(loss)
+        still_active = self._active & finite
+        self._diverged_at.copy_(torch.where(self._active & ~finite, self._step + 1, self._diverged_at))
+        self._count.add_(still_active)
+        self._optimizer.update(
+            self.params, grads, self._optimizer_state, self._count, self._optimizer_hypers, still_active
+        )
+        measured = torch.stack([loss, report.td_error, report.q_mean]).double()
+        self._sums.add_(torch.where(still_active, measured, 0.0))
+        self._summed_steps.add_(still_active)
+        self._active.copy_(still_active)
+        self._step.add_(1)
+
+    def _run_update(self, chosen: Any) -> None:
+        try:
+            self._update(chosen)
+        except Exception as error:
+            # Only the first compiled call compiles; its failure has touched no state.
+            if not self.compiled or self.step > 0 or not _is_compiler_failure(error):
+                raise
+            warn_eager(f"compilation failed ({type(error).__name__}: {str(error).splitlines()[0][:200]})")
+            self._update, self.compiled = self._update_members, False
+            self._update(chosen)
+
+    @torch.no_grad()
+    def _refresh_targets(self) -> None:
+        due = np.flatnonzero(self.step % self._periods == 0)
+        if len(due) == 0:
+            return
+        rows = torch.as_tensor(due, device=self.device)
+        for name, target in self.target_params.items():
+            target[rows] = self.params[name][rows]
+
+    def _initial_params(self, members: Sequence[MemberHypers]) -> Parameters:
+        drawn = [self.network.init(generator(member.seed, "init")) for member in members]
+        return {
+            name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.device) for name in drawn[0]
+        }
+
+    def _stack_hypers(self, members: Sequence[MemberHypers]) -> tuple[Hypers, OptimizerHypers]:
+        def vector(values: list[Any], dtype: torch.dtype = torch.float32) -> Tensor:
+            return torch.tensor(values, dtype=dtype, device=self.device)
+
+        keys = [stream_key(member.seed, "dropout") & 0xFFFFFFFF for member in members]
+        fields = ("learning_rate", "optimizer_epsilon", "beta1", "beta2", "rmsprop_decay", "momentum")
+        return (
+            Hypers(
+                discount=vector([member.discount for member in members]),
+                dropout=vector([member.dropout for member in members]),
+                dropout_key=vector(keys, torch.int64),
+            ),
+            OptimizerHypers(**{name: vector([getattr(m, name) for m in members]) for name in fields}),
+        )
+
+
+def _one_by_one(differentiate: Any, size: int, args: tuple[Any, ...], step: Tensor) -> Any:
+    """What ``vmap(differentiate)`` gives, computed member by member."""
+    tree = torch.utils._pytree
+    results = []
+    for member in range(size):
+        results.append(differentiate(*tree.tree_map(lambda leaf, m=member: leaf[m], args), step))
+    return tree.tree_map(lambda *leaves: torch.stack(leaves), *results)
+
+
+def _is_compiler_failure(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
