@@ -1,0 +1,22 @@
+"""Analysis of a sweep: functions from the store's DataFrames to tidy DataFrames."""
+
+from sweep.analysis.contrast import correlation_contrast
+from sweep.analysis.correlation import correlation, regression_line
+from sweep.analysis.curves import curves
+from sweep.analysis.exclusions import classify, exclusions
+from sweep.analysis.final import final
+from sweep.analysis.frames import AnalysisError, configuration_codes
+from sweep.analysis.summary import final_summary
+
+__all__ = [
+    "AnalysisError",
+    "classify",
+    "configuration_codes",
+    "correlation",
+    "correlation_contrast",
+    "curves",
+    "exclusions",
+    "final",
+    "final_summary",
+    "regression_line",
+]

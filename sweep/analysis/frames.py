@@ -1,0 +1,90 @@
+"""What the analysis asks of its inputs: which columns are measures, which make a configuration."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from search_spaces.trial import TrialConfig
+from sweep.errors import UsageError
+
+# Columns of a metrics table that locate a row and measure nothing.
+_ROW_COLUMNS = frozenset({"trial_id", "step", "attempt", "wall_time"})
+
+# `dataset` is a name: two names may hold one dataset, so a configuration goes by fingerprint where it is
+# known.
+CONFIGURATION_FIELDS: tuple[str, ...] = tuple(field for field in TrialConfig.model_fields if field != "seed")
+
+
+class AnalysisError(UsageError):
+    """An analysis was asked of tables that cannot carry it; says which column and what it needs."""
+
+
+def require_columns(frame: pd.DataFrame, columns: Iterable[str], table: str) -> None:
+    """Raise `AnalysisError` naming every column that ``frame`` lacks."""
+    missing = [column for column in columns if column not in frame.columns]
+    if missing:
+        raise AnalysisError(
+            f"the {table} table has no column {', '.join(map(repr, missing))}; "
+            f"it has {', '.join(map(str, frame.columns))}. Name a column that it has, or add the missing one."
+        )
+
+
+def measure_columns(metrics: pd.DataFrame) -> list[str]:
+    """The columns of ``metrics`` that hold a measure: numeric, and not part of a row's place."""
+    return [
+        str(column)
+        for column in metrics.columns
+        if column not in _ROW_COLUMNS and pd.api.types.is_numeric_dtype(metrics[column])
+    ]
+
+
+def configuration_codes(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """A number for each trial's configuration, the seed left out, ``[T]`` int64.
+
+    Trials of one configuration differ in their seed alone. They are repetitions of one draw from the space,
+    so the configuration, not the trial, is the unit of replication in everything that follows.
+    """
+    columns = [column for column in CONFIGURATION_FIELDS if column in trials.columns]
+    if "dataset_fingerprint" in trials.columns and trials["dataset_fingerprint"].notna().all():
+        columns = ["dataset_fingerprint", *(column for column in columns if column != "dataset")]
+    if not columns:
+        raise AnalysisError(
+            "the trials table has no configuration column; "
+            f"it needs at least one of {', '.join(CONFIGURATION_FIELDS)} to tell repetitions from new draws."
+        )
+    # Numbered by content, not by first appearance: the bootstrap's draws must not depend on the rows' order.
+    keys = trials[columns[0]].map(content)
+    for column in columns[1:]:
+        keys = keys + "\x1f" + trials[column].map(content)
+    return np.unique(keys.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+
+
+def by_space(trials: pd.DataFrame) -> pd.DataFrame:
+    """One row per trial and space it belongs to: ``space``, a name, takes the place of ``spaces``."""
+    require_columns(trials, ("trial_id", "spaces"), "trials")
+    exploded = trials.explode("spaces", ignore_index=True).rename(columns={"spaces": "space"})
+    return exploded[exploded["space"].notna()].reset_index(drop=True)
+
+
+def space_order(trials: pd.DataFrame) -> list[str]:
+    """Names of the spaces: `narrow` and `broad` first when they exist, then as the trials bring them."""
+    seen: dict[str, None] = {}
+    for spaces in trials["spaces"]:
+        if spaces is not None and not isinstance(spaces, float):
+            seen.update(dict.fromkeys(map(str, spaces)))
+    first = [space for space in ("narrow", "broad") if space in seen]
+    return first + [space for space in seen if space not in first]
+
+
+def varying(trials: pd.DataFrame, fields: Sequence[str] = CONFIGURATION_FIELDS) -> list[str]:
+    """Those of ``fields`` that take more than one value among ``trials``."""
+    return [f for f in fields if f in trials.columns and trials[f].map(content).nunique() > 1]  # noqa: PD101
+
+
+def content(value: object) -> str:
+    """A cell as text that is equal where the cells are: ``64x64`` for layer sizes, "" for a null."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return "x".join(str(part) for part in value)
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]

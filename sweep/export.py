@@ -1,0 +1,111 @@
+"""Result tables of a sweep as files: what ``sweep export`` does."""
+
+import difflib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+
+from sweep.analysis.catalog import TABLES
+from sweep.errors import UsageError
+from sweep.formats import FORMATS, SUFFIXES
+from sweep.store import Store, files
+
+
+def result_table(
+    root: str | Path, name: str, table: str, *, skip_corrupt: bool = False, **options: Any
+) -> pd.DataFrame:
+    """Table ``table`` of the sweep ``name`` under ``root``.
+
+    ``options`` go to the analysis function of that name (such as ``measure``, ``by``); None means its
+    default. Only the measures that the table needs are read. Raises `UsageError` for an unknown table or
+    option.
+    """
+    found = TABLES.get(table)
+    if found is None:
+        raise _unknown("table", table, list(TABLES))
+    given = {key: value for key, value in options.items() if value is not None}
+    for key in given:
+        if key not in found.options:
+            allowed = f"it takes {', '.join(found.options)}" if found.options else "it takes none"
+            raise UsageError(f"table {table!r} has no option {key!r}: {allowed}. Leave {key!r} out.")
+    store = Store(root)
+    trials = store.trials(name)
+    needed = found.needs(given)
+    if needed == []:
+        return found.build(trials, pd.DataFrame(), **given)
+    columns = None if needed is None else list(dict.fromkeys(["trial_id", "step", *needed]))
+    metrics = store.metrics(name, columns=columns, skip_corrupt=skip_corrupt)
+    return found.build(trials, metrics, **given)
+
+
+def export(
+    root: str | Path,
+    name: str,
+    table: str,
+    formats: Sequence[str] = ("csv",),
+    out: str | Path | None = None,
+    *,
+    stream: BinaryIO | None = None,
+    skip_corrupt: bool = False,
+    **options: Any,
+) -> list[Path]:
+    """Write a table in each of ``formats`` and return the files; without ``out``, to ``stream`` (standard
+    output).
+
+    One format and a path that ends in its suffix is that file; otherwise each format adds its own suffix
+    (``results`` or ``results.csv`` in csv and latex: ``results.csv``, ``results.tex``). A folder takes files
+    named for the table. Each file appears whole or not at all.
+
+    Raises `UsageError` for an unknown table, format or option, for several formats on standard output, and
+    for Parquet on a terminal; `StoreError` when a file cannot be written.
+    """
+    wanted = list(dict.fromkeys(formats))
+    for format_ in wanted:
+        if format_ not in FORMATS:
+            raise _unknown("format", format_, list(FORMATS))
+    if not wanted:
+        raise UsageError(f"no format given: name one or more of {', '.join(FORMATS)}, such as --format csv.")
+    if out is None:
+        sink = sys.stdout.buffer if stream is None else stream
+        if len(wanted) > 1:
+            raise UsageError(
+                f"{len(wanted)} formats ({', '.join(wanted)}) on one output: give a path with --out."
+            )
+        if wanted == ["parquet"] and sink.isatty():
+            raise UsageError("parquet is binary and does not belong on a terminal: give a path with --out.")
+    frame = result_table(root, name, table, skip_corrupt=skip_corrupt, **options)
+    if out is None:
+        sink.write(FORMATS[wanted[0]](frame))
+        sink.flush()
+        return []
+    paths = destinations(out, table, wanted)
+    for path, format_ in paths.items():
+        write_file(path, FORMATS[format_](frame))
+    return list(paths)
+
+
+def destinations(out: str | Path, table: str, formats: Sequence[str]) -> dict[Path, str]:
+    """The file for each format, in order: see `export`."""
+    path = Path(out)
+    if path.is_dir() or str(out).endswith(("/", "\\")):
+        path = path / table
+    elif len(formats) == 1 and path.suffix == SUFFIXES[formats[0]]:
+        return {path: formats[0]}
+    elif path.suffix in SUFFIXES.values():
+        path = path.with_suffix("")
+    return {path.with_name(path.name + SUFFIXES[format_]): format_ for format_ in formats}
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content`` in one step, making its folder. Raises `StoreError` naming the path."""
+    files.make_folder(path.parent)
+    files.replace(path, content)
+
+
+def _unknown(kind: str, value: str, allowed: Sequence[str]) -> UsageError:
+    close = difflib.get_close_matches(value, allowed, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    return UsageError(f"unknown {kind} {value!r}: it must be one of {', '.join(allowed)}.{hint}")

@@ -1,0 +1,73 @@
+"""By which hyperparameter curves are told apart, and what each group is called."""
+
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from sweep.analysis.frames import content, varying
+from sweep.analysis.vocabulary import label
+from sweep.formats import number_text
+from sweep.report import svg
+from sweep.report.figures import Series
+
+FACTORS: Final = ("learning_rate", "activation")
+MOST_GROUPS: Final = 8
+
+
+def factors(trials: pd.DataFrame) -> list[str]:
+    """The hyperparameters that tell curves apart: learning rate and activation where they vary."""
+    return varying(trials, FACTORS)
+
+
+def grouped(trials: pd.DataFrame, factor: str | None) -> tuple[pd.Series, list[Series]]:
+    """The group of each trial in words, and the legend in order; None puts all trials in one group.
+
+    Numbers keep their order, and with more than `MOST_GROUPS` values are cut at quantiles into ranges.
+    """
+    if factor is None:
+        words = pd.Series("all finished trials", index=trials.index)
+        return words, [Series("all finished trials", svg.CATEGORIES[1])]
+    values = trials[factor]
+    if not pd.api.types.is_numeric_dtype(values):
+        words = values.map(content)
+        names = list(dict.fromkeys(words))
+        # The first two colors stand for spaces in the scatter.
+        return words, [Series(name, svg.CATEGORIES[2 + i % 6]) for i, name in enumerate(names)]
+    if values.nunique() <= MOST_GROUPS:
+        words = values.map(number_text)
+        names = [number_text(v) for v in sorted(values.unique())]
+    else:
+        edges = np.quantile(values, np.linspace(0, 1, MOST_GROUPS - 1), method="nearest")
+        bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+        ranges = [f"{number_text(a)} to {number_text(b)}" for a, b in pairwise(edges)]
+        words = pd.Series([ranges[b] for b in bins], index=trials.index)
+        names = [r for r in dict.fromkeys(ranges) if r in set(words)]
+    last = max(1, len(names) - 1)
+    return words, [Series(name, svg.STEPS[round(i * 7 / last)]) for i, name in enumerate(names)]
+
+
+def described(trials: pd.DataFrame) -> list[tuple[str, str]]:
+    """What varies among ``trials`` and over which values, and how many seeds: (words, values)."""
+    rows = []
+    for field in varying(trials):
+        values = trials[field]
+        if pd.api.types.is_numeric_dtype(values) and not values.isna().any():
+            different = sorted(values.unique())
+            shown = ", ".join(map(number_text, different))
+            if len(different) > MOST_GROUPS:
+                shown = (
+                    f"{len(different)} values, {number_text(different[0])} to {number_text(different[-1])}"
+                )
+        else:
+            different = list(dict.fromkeys(content(v) or "none" for v in values))
+            shown = ", ".join(different[:12]) + (
+                f" and {len(different) - 12} more" if len(different) > 12 else ""
+            )
+        rows.append((label(field), shown))
+    seeds = trials.groupby([trials["seed"]]).size()
+    rows.append(
+        ("Seeds", f"{len(seeds)} ({', '.join(map(str, sorted(seeds.index)[:12]))}{'…' * (len(seeds) > 12)})")
+    )
+    return rows
