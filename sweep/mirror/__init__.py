@@ -1,0 +1,20 @@
+"""The mirror: copies committed rows into MLflow, beside training and never in its way."""
+
+from sweep.mirror.errors import MirrorError, TrackingUnavailable
+from sweep.mirror.process import MirrorProcess, start_mirror_process
+from sweep.mirror.session import Progress
+from sweep.mirror.sync import MirrorStatus, SyncSummary, mirror_status, sync
+from sweep.mirror.tracking import embedded_tracking_uri
+
+__all__ = [
+    "MirrorError",
+    "MirrorProcess",
+    "MirrorStatus",
+    "Progress",
+    "SyncSummary",
+    "TrackingUnavailable",
+    "embedded_tracking_uri",
+    "mirror_status",
+    "start_mirror_process",
+    "sync",
+]

@@ -1,0 +1,7 @@
+"""`python -m sweep.mirror`."""
+
+import sys
+
+from sweep.mirror.process import main
+
+sys.exit(main())
