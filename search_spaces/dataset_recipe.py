@@ -11,7 +11,7 @@ from search_spaces.errors import Problem, SpecificationError, refusal
 from search_spaces.specification import Count, Name, Natural, Positive, Probability, Seed, Specification
 from search_spaces.trial import DEFAULT_HIDDEN_SIZES, Environment, LayerWidth, Network
 
-_USED_BY_RANDOM = ("agent", "steps", "seed", "num_envs")
+_USED_BY_RANDOM = ("agent", "steps", "seed", "num_envs", "random_action_noise")
 
 
 class Collect(Specification):
@@ -32,7 +32,7 @@ class Collect(Specification):
         description="agent steps until epsilon_end; half of `steps` when left out",
     )
     random_action_noise: Probability = Field(
-        default=0.0, description="probability of replacing any action by a uniform one"
+        default=0.0, description="probability that a uniform action is executed in place of the recorded one"
     )
     learning_rate: Positive = 1e-3
     batch_size: Annotated[Count, Field(le=65536)] = 32

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -49,7 +49,7 @@ class Fraction:
         generated = {generator.factor for generator in self.generators}
         basic = [factor for factor in range(self.factors) if factor not in generated]
         for levels in itertools.product((-1, 1), repeat=len(basic)):
-            run = dict(zip(basic, levels, strict=True))
+            run: dict[int, int] = dict(zip(basic, levels, strict=True))
             for g in self.generators:
                 run[g.factor] = g.sign * math.prod(run[i] for i in basic if g.word >> i & 1)
             yield tuple(run[factor] for factor in range(self.factors))
@@ -121,24 +121,29 @@ def choose_generators(factors: int, exponent: int) -> Fraction:
     """
     basic = factors - exponent
     if basic > _MOST_BASIC_FACTORS:
-        most = f"2^{_MOST_BASIC_FACTORS}"
-        raise refusal(
-            (), f"leaves 2^{basic} runs: beyond {most} give `generators`, or a larger exponent", exponent
+        message = (
+            f"leaves 2^{basic} runs; beyond 2^{_MOST_BASIC_FACTORS} write `generators`, or take a larger one"
         )
+        raise refusal((), message, exponent)
     words = [word for word in range(1, 2 ** max(basic, 0)) if word.bit_count() >= 2]
     if len(words) < exponent:
-        most = next((p for p in range(exponent, -1, -1) if 2 ** (factors - p) - 1 >= factors), 0)
-        message = f"leaves 2^{basic} runs, too few to tell {factors} factors apart: at most {most} here"
+        most = next(p for p in range(factors, -1, -1) if 2 ** (factors - p) > factors)
+        message = f"leaves too few runs to tell {factors} factors apart: must be at most {most}"
         raise refusal((), message, exponent)
     words.sort(key=lambda word: (-word.bit_count(), word))
-    if math.comb(len(words), exponent) <= _EXHAUSTIVE_UP_TO:
-        best = min(itertools.combinations(words, exponent), key=lambda chosen: _aberration(chosen, basic))
-    else:
-        best = ()
-        for _ in range(exponent):
-            rest = (word for word in words if word not in best)
-            best = min(((*best, word) for word in rest), key=lambda chosen: _aberration(chosen, basic))
+    candidates: Iterable[tuple[int, ...]] = itertools.combinations(words, exponent)
+    if math.comb(len(words), exponent) > _EXHAUSTIVE_UP_TO:
+        candidates = [_greedy(words, exponent, basic)]
+    best = min(candidates, key=lambda chosen: _aberration(chosen, basic))
     return Fraction(factors, tuple(Generator(basic + i, word) for i, word in enumerate(best)))
+
+
+def _greedy(words: Sequence[int], exponent: int, basic: int) -> tuple[int, ...]:
+    chosen: tuple[int, ...] = ()
+    for _ in range(exponent):
+        longer = [(*chosen, word) for word in words if word not in chosen]
+        chosen = min(longer, key=lambda words: _aberration(words, basic))
+    return chosen
 
 
 def _aberration(words: Sequence[int], basic: int) -> list[int]:

@@ -158,17 +158,17 @@ class Space(Specification):
 
 def _read_axis(name: str, content: Any) -> Axis:
     if isinstance(content, Axis):
-        if content.name != name:
-            raise refusal(("name",), f"must be {name!r}, the key it stands under", content.name)
-        return content
-    if isinstance(content, Mapping):
-        if "name" in content:
-            raise refusal(("name",), "remove it: the axis is named by its key", content["name"])
-        return Axis(**{**content, "name": name})
-    if isinstance(content, list | tuple):
-        return Axis(name=name, values=tuple(content))
-    message = "must be a list of values, or a range with low and high; one value is a list of one"
-    raise refusal((), message, content)
+        axis = content
+    elif isinstance(content, Mapping):
+        axis = Axis(**{"name": name, **content})
+    elif isinstance(content, list | tuple):
+        axis = Axis(name=name, values=tuple(content))
+    else:
+        message = "must be a list of values, or a range with low and high; one value is a list of one"
+        raise refusal((), message, content)
+    if axis.name != name:
+        raise refusal(("name",), f"must be {name!r}, the key it stands under", axis.name)
+    return axis
 
 
 def _refuse_repeated(names: list[str]) -> None:

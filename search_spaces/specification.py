@@ -82,8 +82,9 @@ def problems_in(error: ValidationError, model: type[BaseModel] | None = None) ->
         elif line["type"] == "missing":
             problems.append(Problem(path, _missing(str(path[-1]), model), NO_VALUE))
         elif line["type"] == "literal_error":
-            allowed = re.findall(r"'([^']*)'", line["ctx"]["expected"])
-            message = f"must be {line['ctx']['expected']}{did_you_mean(line['input'], allowed)}"
+            expected = line.get("ctx", {})["expected"]
+            allowed = re.findall(r"'([^']*)'", expected)
+            message = f"must be {expected}{did_you_mean(line['input'], allowed)}"
             problems.append(Problem(path, message, line["input"]))
         elif line["type"] != "default_factory_not_called":  # says only that another field is wrong
             message = str(cause) if cause else line["msg"].replace("Input should be", "must be")

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from search_spaces.dataset_recipe import DatasetRecipe
 from search_spaces.design import Point
-from search_spaces.errors import PathPart, Problem, SpecificationError
+from search_spaces.errors import PathPart, Problem, SpecificationError, refusal
 from search_spaces.protocol import Protocol, ResolvedProtocol
 from search_spaces.space import Base, Space
 from search_spaces.specification import Count, Name, Specification, Text
@@ -37,10 +37,10 @@ class Study(Specification):
     title: Text = Field(description="one line for `sweep list`")
     question: Text = Field(description="what the study is to answer")
     paper: str | None = None
-    datasets: dict[Name, DatasetRecipe] = Field(min_length=1)
+    datasets: dict[Name, DatasetRecipe]
     base: Base = Field(default={}, description="hyperparameters that all spaces share")
     protocol: Protocol = Protocol()
-    spaces: tuple[Space, ...] = Field(min_length=1)
+    spaces: tuple[Space, ...]
     max_trials: Count = Field(default=DEFAULT_CAP, description="cap on the trials of all spaces together")
 
     _text: str | None = PrivateAttr(default=None)
@@ -75,17 +75,20 @@ class Study(Specification):
     def _name_recipes(cls, given: Any) -> Any:
         if not isinstance(given, dict):
             return given
-        problems, named = [], {}
-        for key, recipe in given.items():
-            named[key] = {**recipe, "name": key} if isinstance(recipe, dict) else recipe
-            where = (key, "name")
-            if isinstance(recipe, dict) and "name" in recipe:
-                problems.append(Problem(where, "remove it: a dataset is named by its key", recipe["name"]))
-            if isinstance(recipe, DatasetRecipe) and recipe.name != key:
-                problems.append(Problem(where, f"must be {key!r}, the key it stands under", recipe.name))
-        if problems:
-            raise SpecificationError(problems)
+        named = {key: {"name": key, **r} if isinstance(r, dict) else r for key, r in given.items()}
+        for key, recipe in named.items():
+            name = recipe.get("name") if isinstance(recipe, dict) else getattr(recipe, "name", key)
+            if name != key:
+                raise refusal((key, "name"), f"must be {key!r}, the key it stands under", name)
         return named
+
+    @field_validator("datasets", "spaces")
+    @classmethod
+    def _refuse_empty(cls, given: Any) -> Any:
+        # Not `min_length`, which reports an empty tuple when every item was refused.
+        if not given:
+            raise ValueError("is empty: give at least one")
+        return given
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -106,7 +109,9 @@ class Study(Specification):
         problems = []
         for i, space in enumerate(self.spaces):
             own = space.design.max_trials
-            cap, whose = min((self.max_trials, "the study's"), (own or self.max_trials, "the design's"))
+            cap, whose = self.max_trials, "the study's"
+            if own is not None and own < cap:
+                cap, whose = own, "the design's"
             if len(space) > cap:
                 seeds = len(space.seeds)
                 message = (

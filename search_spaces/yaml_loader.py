@@ -29,7 +29,7 @@ def load_yaml(text: str, source: str) -> Any:
     except RecursionError:
         problems.append(Problem((), "is nested too deeply"))
     except (yaml.YAMLError, ValueError) as error:
-        problems.append(Problem((), f"cannot be read as YAML: {error}"))
+        problems.append(Problem((), f"cannot be read as YAML: {' '.join(str(error).split())}"))
     if problems:
         raise SpecificationError(problems, source)
     return content

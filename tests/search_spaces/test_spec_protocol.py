@@ -1,0 +1,69 @@
+"""Protocols: cadences that fit each other and the training."""
+
+import pytest
+
+from search_spaces import Protocol, ResolvedProtocol, SpecificationError
+
+
+@pytest.mark.parametrize(
+    ("train_steps", "log_every", "probe_every", "eval_every"),
+    [
+        (10_000, 100, 500, 1000),
+        (300, 100, 100, 100),
+        (300, 50, 50, 50),
+        (1_000_000, 1000, 50_000, 100_000),
+        (7_000, 100, 400, 700),  # 350 is as near to 300, and goes to the even multiple
+        (1, 1, 1, 1),
+    ],
+)
+def test_cadences_left_out_follow_the_length_of_training(
+    train_steps: int, log_every: int, probe_every: int, eval_every: int
+) -> None:
+    protocol = Protocol(log_every=log_every).resolve(train_steps)
+    assert (protocol.probe_every, protocol.eval_every) == (probe_every, eval_every)
+    assert None not in protocol.model_dump().values()
+
+
+def test_cadences_that_are_given_stay() -> None:
+    given = Protocol(probe_every=300, eval_every=700, checkpoint_every_steps=1000, delta=0.05)
+    resolved = given.resolve(10_000)
+    assert isinstance(resolved, ResolvedProtocol)
+    assert {**given.model_dump()} == resolved.model_dump()
+
+
+def test_without_a_cadence_checkpoints_are_by_time_alone() -> None:
+    protocol = Protocol().resolve(5_000)
+    assert protocol.checkpoint_every_steps == 5_000
+    assert protocol.checkpoint_every_seconds == 60.0
+
+
+def test_training_whose_last_step_would_not_be_logged_is_refused() -> None:
+    with pytest.raises(
+        SpecificationError, match=r"train_steps: 250: must be a multiple of protocol\.log_every, 100"
+    ):
+        Protocol().resolve(250)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        ({"eval_every": 150}, "eval_every", "must be a multiple of log_every, 100"),
+        ({"probe_every": 50}, "probe_every", "must be a multiple of log_every, 100"),
+        ({"checkpoint_every_steps": 99}, "checkpoint_every_steps", "must be a multiple of log_every, 100"),
+        ({"log_every": 0}, "log_every", "must be greater than or equal to 1"),
+        ({"eval_episodes": 0}, "eval_episodes", "must be greater than or equal to 1"),
+        ({"eval_epsilon": 1.1}, "eval_epsilon", "must be less than or equal to 1"),
+        ({"eval_max_steps": 0}, "eval_max_steps", "must be greater than or equal to 1"),
+        ({"checkpoint_every_seconds": 0}, "checkpoint_every_seconds", "must be greater than 0"),
+        ({"probe_batch_size": 1.5}, "probe_batch_size", "must be a valid integer"),
+        ({"delta": 0}, "delta", "must be greater than 0"),
+        ({"delta": 1}, "delta", "must be less than 1"),
+        ({"eval_epsiode": 1}, "eval_epsiode", "unknown key; did you mean 'eval_episodes'?"),
+    ],
+)
+def test_a_protocol_that_cannot_be_is_refused(fields: dict[str, object], path: str, message: str) -> None:
+    with pytest.raises(SpecificationError) as caught:
+        Protocol(**fields)
+    (problem,) = caught.value.problems
+    assert problem.path == (path,)
+    assert message in problem.message
