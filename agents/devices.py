@@ -36,8 +36,15 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def set_precision(precision: Precision) -> None:
-    """Choose how float32 matrix products and convolutions are computed in this process."""
+def prepare_process(threads: int, precision: Precision) -> None:
+    """Settle how this process computes; the results of a pack depend on it to the bit.
+
+    Denormal numbers are flushed to zero: Adam's first moments decay into them wherever a ReLU is dead, and
+    arithmetic on them ran a pack 1.3 times slower. Call it before the first parallel region: threads inherit
+    the setting.
+    """
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(threads)
     fast = "tf32" if precision == "tf32" else "ieee"
     torch.backends.cuda.matmul.fp32_precision = fast
     torch.backends.cudnn.conv.fp32_precision = fast  # type: ignore[attr-defined]

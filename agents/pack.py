@@ -25,7 +25,6 @@ from agents.spec import LearnerShape, MemberHypers
 from agents.transitions import BatchReader
 
 Strategy = Literal["fused", "looped"]
-LOG_MEASURES = ("loss", "td_error", "q_mean")
 
 
 class Pack:
@@ -73,7 +72,7 @@ class Pack:
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         self._active = torch.arange(size, device=self.device) < len(members)
         self._diverged_at = torch.full((size,), -1, dtype=torch.int64, device=self.device)
-        self._sums = torch.zeros(len(LOG_MEASURES), size, dtype=torch.float64, device=self.device)
+        self._loss_sum = torch.zeros(size, dtype=torch.float64, device=self.device)
         self._summed_steps = torch.zeros(size, dtype=torch.float64, device=self.device)
         self._loss_hypers, self._optimizer_hypers = self._stack_hypers(padded)
         self._periods = np.array([member.target_update_period for member in padded])
@@ -102,12 +101,22 @@ class Pack:
             self.step += 1
             self._refresh_targets()
 
-    def take_log(self) -> dict[str, np.ndarray]:
-        """Means since the last call of loss, absolute TD error and mean Q: float64 ``[N]`` each, NaN if no step."""
-        means = (self._sums / self._summed_steps).cpu().numpy()[:, : len(self.members)]
-        self._sums.zero_()
+    def take_mean_loss(self) -> np.ndarray:
+        """Mean training loss since the last call: float64 ``[N]``, NaN for a member that took no step."""
+        mean: np.ndarray = (self._loss_sum / self._summed_steps).cpu().numpy()[: len(self.members)]
+        self._loss_sum.zero_()
         self._summed_steps.zero_()
-        return dict(zip(LOG_MEASURES, means, strict=True))
+        return mean
+
+    def synchronize(self) -> None:
+        """Wait until the device has done all that it was given."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+    @property
+    def device_name(self) -> str:
+        """The card's name, or "cpu"."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
 
     @property
     def active(self) -> np.ndarray:
@@ -124,24 +133,12 @@ class Pack:
     @torch.no_grad()
     def q_values(self, observations: np.ndarray | Tensor) -> Tensor:
         """Q-values ``[N, B, A]`` float32 of observations ``[N, B, *observation_shape]``, without dropout."""
-        return self.apply(self.params, self.reader.as_input(torch.as_tensor(observations)))[0]
+        inputs = self.reader.as_input(torch.as_tensor(observations))
+        return self.part(0, inputs.shape[0]).apply(inputs)[0]
 
-    def apply(self, params: Parameters, observations: Tensor) -> tuple[Tensor, Tensor]:
-        """Q-values ``[N, B, A]`` and features ``[N, B, D]`` of float32 observations ``[N, B, *observation_shape]``."""
-        count = observations.shape[0]
-        q, phi = vmap(self.network.apply)({k: v[:count] for k, v in params.items()}, observations)
-        return q, phi
-
-    def gradients(self, batch: Batch) -> Parameters:
-        """Gradients of the training loss of every member on ``batch`` (leaves ``[N, B, ...]``)."""
-        n = batch.a_tm1.shape[0]
-        rows = {k: v[:n] for k, v in self.params.items()}
-        targets = {k: v[:n] for k, v in self.target_params.items()}
-        hypers = Hypers(*(v[:n] for v in self._loss_hypers))
-        grads, _ = vmap(grad_and_value(self._member_loss, has_aux=True), in_dims=(0, 0, 0, 0, None))(
-            rows, targets, batch, hypers, self._step
-        )
-        return grads
+    def part(self, first: int, last: int) -> "Members":
+        """Members ``first`` … ``last - 1``, to be looked at."""
+        return Members(self, first, last)
 
     # State --------------------------------------------------------------------------------------------------
 
@@ -180,7 +177,7 @@ class Pack:
             "step": self._step,
             "active": self._active,
             "diverged_at": self._diverged_at,
-            "sums": self._sums,
+            "loss_sum": self._loss_sum,
             "summed_steps": self._summed_steps,
         }
 
@@ -201,9 +198,9 @@ class Pack:
         differentiate = grad_and_value(self._member_loss, has_aux=True)
         args = (self.params, self.target_params, batch, self._loss_hypers)
         if self.strategy == "fused":
-            grads, (loss, report) = vmap(differentiate, in_dims=(0, 0, 0, 0, None))(*args, self._step)
+            grads, (loss, _) = vmap(differentiate, in_dims=(0, 0, 0, 0, None))(*args, self._step)
         else:
-            grads, (loss, report) = _one_by_one(differentiate, self.size, args, self._step)
+            grads, (loss, _) = _one_by_one(differentiate, self.size, args, self._step)
         finite = torch.isfinite(loss)
         still_active = self._active & finite
         self._diverged_at.copy_(torch.where(self._active & ~finite, self._step + 1, self._diverged_at))
@@ -211,8 +208,7 @@ class Pack:
         self._optimizer.update(
             self.params, grads, self._optimizer_state, self._count, self._optimizer_hypers, still_active
         )
-        measured = torch.stack([loss, report.td_error, report.q_mean]).double()
-        self._sums.add_(torch.where(still_active, measured, 0.0))
+        self._loss_sum.add_(torch.where(still_active, loss, 0.0))
         self._summed_steps.add_(still_active)
         self._active.copy_(still_active)
         self._step.add_(1)
@@ -257,6 +253,30 @@ class Pack:
             ),
             OptimizerHypers(**{name: vector([getattr(m, name) for m in members]) for name in fields}),
         )
+
+
+class Members:
+    """Some members of a pack, read only; M is their number."""
+
+    def __init__(self, pack: Pack, first: int, last: int) -> None:
+        rows = slice(first, last)
+        self._pack = pack
+        self._hypers = Hypers(*(vector[rows] for vector in pack._loss_hypers))
+        self.params = {name: tensor[rows] for name, tensor in pack.params.items()}
+        self.target_params = {name: tensor[rows] for name, tensor in pack.target_params.items()}
+
+    def apply(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """Q-values ``[M, B, A]`` and features ``[M, B, D]`` of float32 observations ``[M, B, *observation_shape]``."""
+        q, phi = vmap(self._pack.network.apply)(self.params, observations)
+        return q, phi
+
+    def gradients(self, batch: Batch) -> tuple[Parameters, LossOutput]:
+        """Gradients of the training loss on ``batch`` (leaves ``[M, B, ...]``), and the loss's report ``[M]``."""
+        differentiate = vmap(grad_and_value(self._pack._member_loss, has_aux=True), in_dims=(0, 0, 0, 0, None))
+        grads, (_, report) = differentiate(
+            self.params, self.target_params, batch, self._hypers, self._pack._step
+        )
+        return grads, report
 
 
 def _one_by_one(differentiate: Any, size: int, args: tuple[Any, ...], step: Tensor) -> Any:

@@ -65,6 +65,11 @@ class BatchReader:
             s_t=self.as_input(s_t),
         )
 
+    def batch_at(self, chosen: Tensor) -> Batch:
+        """Transitions ``chosen`` int64 ``[B]`` as a minibatch without a member axis, leaves ``[B, ...]``."""
+        staged = self.stage(chosen.view(1, 1, -1).numpy())
+        return Batch(*(leaf.squeeze(0) for leaf in self.read(self.select(staged, 0))))
+
     def as_input(self, observations: Tensor) -> Tensor:
         """Observations as the network wants them: float32 on the device, uint8 divided by 255."""
         observations = observations.to(self.device)

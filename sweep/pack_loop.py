@@ -1,0 +1,284 @@
+"""Training one pack from wherever it got to, to its end: steps, measures, rows, checkpoints.
+
+Knows nothing of Ray. Whoever runs it may be killed at any moment; run again, it goes on from the last
+checkpoint and leaves the same rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from agents.data import Dataset
+from agents.evaluation import evaluate, make_evaluation_environment
+from agents.measuring import ProbeBatch
+from agents.pack import Pack
+from agents.sampling import MinibatchSampler
+from sweep.checkpoints import Checkpoints
+from sweep.errors import SweepError
+from sweep.learner import learner_shape, member_hypers
+from sweep.plan import PackSpec
+from sweep.store import SweepStore
+from sweep.stopwatch import Stopwatch
+
+if TYPE_CHECKING:
+    from sweep.store import SegmentWriter
+
+__all__ = ["Report", "train_pack"]
+
+_CHUNK_STEPS = 256
+_PROGRESS_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where a pack is: `step` of `train_steps`; `return_mean` is the members' last mean return, NaN before one."""
+
+    pack_id: str
+    attempt: int
+    step: int
+    train_steps: int
+    members: int
+    active: int
+    steps_per_second: float
+    compiled: bool
+    return_mean: float
+    evaluated: bool
+
+
+def train_pack(
+    spec: PackSpec,
+    store: SweepStore,
+    root: Path,
+    device: str,
+    about: dict[str, Any] | None = None,
+    on_report: Callable[[Report], None] = lambda report: None,
+) -> dict[str, Any]:
+    """Train `spec` to its end and return its result, which is in the store by then.
+
+    `about` is added to the attempt's record. `on_report` is called about once a second and after each
+    evaluation, whose rows are committed first. Raises SupersededError where another process has taken the
+    pack over, StoreError for a full disk, DatasetError for a dataset that is not the planned one.
+    """
+    dataset = Dataset.open(root / "datasets" / spec.dataset)
+    if dataset.fingerprint != spec.dataset_fingerprint:
+        raise SweepError(
+            f"dataset {spec.dataset!r} has fingerprint {dataset.fingerprint[:16]}…, but this sweep was planned "
+            f"on {spec.dataset_fingerprint[:16]}…: it was replaced since. Restore it, or run under a new --name."
+        )
+    return _Loop(spec, store, root, dataset, device, about or {}, on_report).run()
+
+
+class _Loop:
+    def __init__(
+        self,
+        spec: PackSpec,
+        store: SweepStore,
+        root: Path,
+        dataset: Dataset,
+        device: str,
+        about: dict[str, Any],
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self.spec, self.store, self.on_report = spec, store, on_report
+        self.protocol = spec.protocol
+        configs = [member.config for member in spec.members]
+        members = [member_hypers(config) for config in configs]
+        shape = learner_shape(spec.config, dataset.spec)
+        self.seeds = [config.seed for config in configs]
+        self.dataset = dataset
+        self.pack = Pack(
+            shape,
+            members,
+            dataset.transitions,
+            pack_size=spec.size,
+            device=device,
+            compile=spec.compile,
+            strategy=spec.strategy,
+            precision=spec.precision,
+        )
+        self.sampler = MinibatchSampler(members, dataset.arrays["subset_order"], shape.batch_size)
+        self.probes = ProbeBatch(
+            self.pack, dataset.probe_indices(self.protocol.probe_batch_size), self.protocol.delta
+        )
+        self.checkpoints = Checkpoints(root, store.name, spec.pack_id)
+        self.watch = Stopwatch()
+        self.return_mean = float("nan")
+        self.reported, self.reported_step = time.monotonic(), 0
+        self.resume_step, self.attempt, self.writer = self._begin(about)
+
+    def run(self) -> dict[str, Any]:
+        with closing(
+            make_evaluation_environment(
+                self.spec.config.env, len(self.seeds), self.protocol.eval_episodes, num_threads=self.spec.threads
+            )
+        ) as self.environment:
+            if self.resume_step < 0:
+                self._record(0)
+                self._checkpoint()
+            while self.pack.step < self.spec.train_steps and self.pack.active.any():
+                self._advance(self._next_stop())
+                self._record(self.pack.step)
+                if self._checkpoint_due():
+                    self._checkpoint()
+                elif self.writer.due():
+                    self.writer.flush()
+                self._report(evaluated=False)
+        return self._finish()
+
+    def _begin(self, about: dict[str, Any]) -> tuple[int, int, SegmentWriter]:
+        saved = self.checkpoints.latest()
+        resume_step = -1
+        if saved is not None:
+            self.pack.load_state_dict(saved["pack"])
+            self.watch.seconds = dict(saved["seconds"])
+            resume_step = self.reported_step = self.pack.step
+        self.checkpointed_at = time.monotonic()
+        attempt = self.store.start_attempt(
+            self.spec.pack_id,
+            {
+                **about,
+                "resume_step": resume_step,
+                "device": str(self.pack.device),
+                "compiled": self.pack.compiled,
+                "strategy": self.spec.strategy,
+                "precision": self.spec.precision,
+            },
+        )
+        return resume_step, attempt, self.store.segment_writer(self.spec.pack_id, attempt, resume_step)
+
+    def _next_stop(self) -> int:
+        """The next multiple of `log_every`, of which every other cadence is a multiple."""
+        every = self.protocol.log_every
+        return min((self.pack.step // every + 1) * every, self.spec.train_steps)
+
+    def _advance(self, until: int) -> None:
+        with self.watch("train"):
+            while self.pack.step < until:
+                count = min(_CHUNK_STEPS, until - self.pack.step)
+                self.pack.update(self.sampler.indices(self.pack.step, count))
+            self.pack.synchronize()
+
+    def _record(self, step: int) -> None:
+        """One row a member that still learns, with all that is measured at `step`."""
+        columns: dict[str, np.ndarray] = {}
+        last = step == self.spec.train_steps
+        probed = step % self.protocol.probe_every == 0 or last
+        evaluated = step % self.protocol.eval_every == 0 or last
+        active = self.pack.active
+        if probed:
+            with self.watch("probe"):
+                result = self.probes.measure()
+            columns.update(result.measures)
+        if step > 0:
+            columns["loss"] = self.pack.take_mean_loss()
+        returns = self._evaluate(step, columns) if evaluated else None
+        rows = np.flatnonzero(active)
+        if len(rows) == 0:
+            return
+        ids = [self.spec.trials[row] for row in rows]
+        steps = np.full(len(rows), step, np.int64)
+        self.writer.append({"trial_id": ids, "step": steps, **{k: v[rows] for k, v in columns.items()}})
+        for name, values in (
+            ("singular_values", result.singular_values if probed else None),
+            ("episode_returns", returns),
+        ):
+            if values is not None:
+                vectors = [values[row].astype(np.float32) for row in rows]
+                self.writer.append_spectra(
+                    {"trial_id": ids, "step": steps, "name": [name] * len(rows), "values": vectors}
+                )
+        if evaluated:
+            self.return_mean = float(np.nanmean(columns["return_mean"][rows]))
+            if self.spec.scheduler != "fifo":
+                # The scheduler may end this process at the report: what it decides on must be in the store.
+                self._checkpoint()
+            self._report(evaluated=True)
+
+    def _evaluate(self, step: int, columns: dict[str, np.ndarray]) -> np.ndarray:
+        protocol = self.protocol
+        with self.watch("evaluate"):
+            outcome = evaluate(
+                lambda observations: self.pack.q_values(observations).cpu().numpy(),
+                self.spec.config.env,
+                self.seeds,
+                step=step,
+                episodes=protocol.eval_episodes,
+                epsilon=protocol.eval_epsilon,
+                max_steps=protocol.eval_max_steps,
+                environment=self.environment,
+            )
+        columns["return_mean"] = outcome.returns.mean(1)
+        columns["return_std"] = outcome.returns.std(1)
+        columns["episode_length"] = outcome.lengths.mean(1)
+        if outcome.returns_normalized is not None:
+            columns["return_normalized"] = outcome.returns_normalized.mean(1)
+        return outcome.returns
+
+    def _checkpoint_due(self) -> bool:
+        waited = time.monotonic() - self.checkpointed_at
+        return (
+            self.pack.step % self.protocol.checkpoint_every_steps == 0
+            or waited >= self.protocol.checkpoint_every_seconds
+        )
+
+    def _checkpoint(self) -> None:
+        """Rows first, then the state: a checkpoint never knows of rows that the store does not have."""
+        with self.watch("store"):
+            next_seq = self.writer.flush()
+            state = {
+                "pack": self.pack.state_dict(),
+                "seconds": dict(self.watch.seconds),
+                "watermark": {"attempt": self.attempt, "next_seq": next_seq, "step": self.pack.step},
+            }
+            self.checkpoints.save(self.attempt, self.pack.step, state)
+        self.checkpointed_at = time.monotonic()
+
+    def _report(self, *, evaluated: bool) -> None:
+        now = time.monotonic()
+        if not evaluated and now - self.reported < _PROGRESS_SECONDS:
+            return
+        rate = len(self.seeds) * (self.pack.step - self.reported_step) / max(now - self.reported, 1e-9)
+        self.reported, self.reported_step = now, self.pack.step
+        active = int(self.pack.active.sum())
+        self.on_report(
+            Report(
+                pack_id=self.spec.pack_id,
+                attempt=self.attempt,
+                step=self.pack.step,
+                train_steps=self.spec.train_steps,
+                members=len(self.seeds),
+                active=active,
+                steps_per_second=rate,
+                compiled=self.pack.compiled,
+                return_mean=self.return_mean,
+                evaluated=evaluated,
+            )
+        )
+
+    def _finish(self) -> dict[str, Any]:
+        self._checkpoint()
+        seconds = {name: round(value, 3) for name, value in self.watch.seconds.items()}
+        trials: dict[str, Any] = {}
+        for trial_id, diverged in zip(self.spec.trials, self.pack.diverged_at.tolist(), strict=True):
+            ended: dict[str, Any] = {"status": "finished", "final_step": self.pack.step}
+            if diverged >= 0:
+                ended = {"status": "diverged", "final_step": diverged, "diverged_step": diverged}
+            trials[trial_id] = {**ended, "wall_seconds": sum(seconds.values())}
+        result = {
+            "attempt": self.attempt,
+            "trials": trials,
+            "seconds": seconds,
+            "members": len(self.seeds),
+            "steps": self.pack.step,
+            "compiled": self.pack.compiled,
+            "device": self.pack.device_name,
+        }
+        self.store.finish_pack(self.spec.pack_id, result)
+        return result

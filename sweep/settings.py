@@ -1,0 +1,33 @@
+"""The one place that reads or writes environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+__all__ = ["default_root", "quiet_environment"]
+
+
+def default_root() -> Path:
+    """Where sweeps live unless `--root` says otherwise: `$SWEEP_ROOT`, else `./sweeps`."""
+    return Path(os.environ.get("SWEEP_ROOT", "sweeps"))
+
+
+def quiet_environment() -> dict[str, str]:
+    """Variables for processes that we start, those set already left alone.
+
+    Ray and MLflow would send usage statistics; here they do so only for a user who has said so.
+    """
+    wanted = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        # Tune's own loggers cost up to 100 ms a result and write what the store holds already.
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        # Nothing is restored from Tune's own state, so it need not be saved often.
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    return {name: os.environ.get(name, value) for name, value in wanted.items()}
