@@ -98,7 +98,7 @@ def read_manifest(path: Path) -> Manifest:
         if isinstance(version, int) and version > FORMAT_VERSION:
             raise DatasetError(
                 f"{path / MANIFEST_NAME}: format_version {version} is newer than {FORMAT_VERSION}, the "
-                "newest that this version reads. Upgrade rankscope, or collect the dataset under another name."
+                "newest that this version reads. Upgrade rankscope, or collect the data under another name."
             )
         return Manifest.model_validate(content)
     except (json.JSONDecodeError, ValidationError) as error:

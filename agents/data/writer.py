@@ -144,8 +144,9 @@ class DatasetWriter:
     def _allocate(self) -> None:
         spec, capacity = self.environment, self.capacity
         stack = spec.frame_stack
-        # Every transition may begin an episode of its own, and then brings two frames.
-        frames = 2 * capacity + 1
+        # A transition brings one frame, and two where it begins an episode; slots whose last step is not kept
+        # bring one more. Room that is not used takes up no disk.
+        frames = 3 * capacity + 1
         rows: dict[str, tuple[str, tuple[int, ...], int]] = {
             "frames": (np.dtype(spec.observation_dtype).str, spec.frame_shape, frames),
             "frame_index": ("<i4", (stack + 1,), capacity),
