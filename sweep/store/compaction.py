@@ -114,7 +114,7 @@ def _compact_packs(
             parts.append(_write_part(table, number, path, in_trial_order(tables[table])))
         else:
             # What a killed compaction left under this number must not be seen beside the manifest to come.
-            path.unlink(missing_ok=True)
+            files.remove(path)
     following = Manifest(number, [*current.parts, *parts], {**current.packs, **moved})
     manifest.publish(layout, following)
     return following, len(moved), sum(part.rows for part in parts if part.table == "metrics")

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["in_trial_order", "step_limits", "surviving"]
+__all__ = ["codes", "in_trial_order", "step_limits", "surviving"]
+
+_SHORT_RUN = 512
 
 
 def step_limits(resume_steps: Mapping[int, int]) -> dict[int, int | None]:
@@ -58,26 +60,54 @@ def surviving(
     return order[is_last]
 
 
+def codes(column: Any) -> NDArray[np.int64]:
+    """Integers [rows] in the order of the values of an integer or string column (`pyarrow.ChunkedArray`)."""
+    import pyarrow as pa
+
+    if pa.types.is_integer(column.type):
+        numbers: NDArray[np.int64] = column.to_numpy().astype(np.int64)
+        return numbers
+    return _sorted_dictionary(column if pa.types.is_dictionary(column.type) else column.dictionary_encode())[
+        1
+    ]
+
+
 def in_trial_order(tables: list[Any]) -> Any:
-    """Tables that are each in order of trial, with `trial_id` as a dictionary, as one in that order.
+    """Tables that are each in order of trial, as one in that order (`pyarrow.Table`).
 
-
-    Each trial's rows are moved as a whole, without being copied or compared.
+    `trial_id` is a dictionary in each. A trial's rows are moved as a whole, not compared, so this costs
+    little.
     """
     import pyarrow as pa
 
-    runs = []
-    for table in tables:
-        if not table.num_rows:
-            continue
-        column = table.column("trial_id").unify_dictionaries().combine_chunks()
-        column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-        codes = column.indices.to_numpy()
-        starts = np.flatnonzero(np.diff(codes, prepend=-1))
-        ends = np.append(starts[1:], len(codes))
-        names = column.dictionary.take(pa.array(codes[starts])).to_pylist()
-        runs += [(name, table, int(a), int(b)) for name, a, b in zip(names, starts, ends, strict=True)]
-    if not runs:
-        return tables[0]
-    runs.sort(key=lambda run: run[0])
-    return pa.concat_tables([table.slice(start, end - start) for _, table, start, end in runs])
+    table = pa.concat_tables(tables)
+    if not table.num_rows:
+        return table
+    position = table.schema.get_field_index("trial_id")
+    names, trial = _sorted_dictionary(table.column(position))
+    starts = np.flatnonzero(np.diff(trial, prepend=-1))
+    order = np.argsort(trial[starts], kind="stable")
+    lengths = np.diff(starts, append=len(trial))[order]
+    starts = starts[order]
+    if len(trial) < _SHORT_RUN * len(starts):
+        # Slices of few rows would make a table of countless chunks.
+        ends = np.cumsum(lengths)
+        rows = np.arange(len(trial)) + np.repeat(starts - (ends - lengths), lengths)
+        table = table.combine_chunks().take(pa.array(rows))
+    else:
+        runs = zip(starts.tolist(), lengths.tolist(), strict=True)
+        table = pa.concat_tables([table.slice(start, length) for start, length in runs])
+    ordered = np.repeat(np.arange(len(names), dtype=np.int32), np.bincount(trial, minlength=len(names)))
+    trials = pa.DictionaryArray.from_arrays(pa.array(ordered), pa.array(names, pa.string()))
+    return table.set_column(position, "trial_id", trials)
+
+
+def _sorted_dictionary(column: Any) -> tuple[list[str], NDArray[np.int64]]:
+    """The distinct values of a dictionary column in order, and for each row the number of its value."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    encoded = encoded.chunk(0) if hasattr(encoded, "chunk") else encoded
+    names = encoded.dictionary.to_pylist()
+    order = sorted(range(len(names)), key=names.__getitem__)
+    ranks = np.empty(len(names), np.int64)
+    ranks[order] = np.arange(len(names))
+    return [names[number] for number in order], ranks[encoded.indices.to_numpy()]

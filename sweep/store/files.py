@@ -28,6 +28,7 @@ __all__ = [
     "put_json_if_absent",
     "read_bytes",
     "read_json",
+    "remove",
     "remove_files",
     "remove_temporaries",
     "replace",
@@ -140,6 +141,12 @@ def list_names(folder: Path) -> list[str]:
         return sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def remove(path: Path) -> None:
+    """Remove a file, durably; one that is not there is fine."""
+    _discard(path)
+    _sync_folder(path.parent)
 
 
 def remove_files(folder: Path) -> None:

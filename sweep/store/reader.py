@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sweep.errors import CorruptSegmentError, StoreError, UsageError
 from sweep.store import files, manifest, segments
-from sweep.store.exactly_once import in_trial_order, step_limits, surviving
+from sweep.store.exactly_once import codes, in_trial_order, step_limits, surviving
 from sweep.store.layout import Layout, SegmentName, Table
 from sweep.store.manifest import Manifest
 from sweep.store.packs import Packs
@@ -95,15 +94,12 @@ def resolve_pack(
     limits = step_limits({a: step for a, step in resumed.items() if last is None or a <= last})
     counts = [rows for *_, rows in versions]
     kept = surviving(
-        [_codes(merged.column(key)) for key in KEYS[table]],
+        [codes(merged.column(key)) for key in KEYS[table]],
         np.repeat([attempt for attempt, *_ in versions], counts),
         np.repeat([seq for _, seq, _ in versions], counts),
         limits,
     )
-    merged = merged.set_column(
-        merged.schema.get_field_index("trial_id"), "trial_id", _dictionary(merged.column("trial_id"))
-    )
-    return merged.take(pa.array(kept)), name
+    return _with_dictionary(merged).take(pa.array(kept)), name
 
 
 def _read(
@@ -135,7 +131,10 @@ def _read(
     tables = [_completed(rows, schema) for rows in tail]
     tables = [(rows if expression is None else rows.filter(expression)).select(carried) for rows in tables]
     if paths:
-        tables.append(_scan(paths, schema, carried, expression, noted))
+        # A dictionary is faster to read, a string can be compared with the statistics of row groups.
+        plain = looked_at is None or "trial_id" in looked_at
+        rows = _scan(paths, schema, carried, expression, noted, plain=plain)
+        tables.append(_with_dictionary(rows) if "trial_id" in carried else rows)
     if not tables:
         return schema.empty_table().select(names), skipped
     return (tables[0] if in_order else in_trial_order(tables)).select(names), skipped
@@ -173,13 +172,17 @@ def _scan(
     columns: list[str],
     expression: Any,
     skipped: list[CorruptSegmentError] | None,
+    *,
+    plain: bool,
 ) -> Any:
     """The wanted rows of the parts; where one is damaged, and that is allowed, of its sound row groups."""
     import pyarrow as pa
     import pyarrow.dataset as ds
 
+    if plain:
+        schema = schema.set(schema.get_field_index("trial_id"), pa.field("trial_id", pa.string()))
     style = ds.ParquetFileFormat(
-        dictionary_columns=["trial_id"],
+        dictionary_columns=[] if plain else ["trial_id"],
         default_fragment_scan_options=ds.ParquetFragmentScanOptions(
             pre_buffer=True, page_checksum_verification=True
         ),
@@ -190,7 +193,7 @@ def _scan(
     except (pa.ArrowException, OSError) as error:
         trouble = error
     # Somewhere in these files; read them one by one to name it.
-    tables = [_completed(schema.empty_table(), schema).select(columns)]
+    tables = [schema.empty_table().select(columns)]
     for path, fragment in zip(paths, dataset.get_fragments(), strict=True):
         try:
             tables.append(fragment.to_table(schema=schema, columns=columns, filter=expression))
@@ -266,25 +269,10 @@ def _check_columns(table: Table, names: Sequence[str], known: list[str]) -> None
             raise UsageError(f"{table}: no column {name!r}; there are: {', '.join(known)}{hint}.")
 
 
-def _codes(column: Any) -> NDArray[np.int64]:
-    """Integers in the order of the column's values."""
+def _with_dictionary(rows: Any) -> Any:
     import pyarrow as pa
 
-    if pa.types.is_integer(column.type):
-        numbers: NDArray[np.int64] = column.to_numpy().astype(np.int64)
-        return numbers
-    encoded = _dictionary(column).combine_chunks()
-    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    names = np.array(encoded.dictionary.to_pylist(), object)
-    ranks = np.empty(len(names), np.int64)
-    ranks[np.argsort(names)] = np.arange(len(names))
-    found: NDArray[np.int64] = ranks[encoded.indices.to_numpy()]
-    return found
-
-
-def _dictionary(column: Any) -> Any:
-    import pyarrow as pa
-
-    return (
-        column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    ).unify_dictionaries()
+    index = rows.schema.get_field_index("trial_id")
+    if pa.types.is_dictionary(rows.schema.field(index).type):
+        return rows
+    return rows.set_column(index, "trial_id", rows.column(index).dictionary_encode())

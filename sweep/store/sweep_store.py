@@ -266,7 +266,7 @@ class SweepStore:
         return tail.tail(self.layout, cursors, table, skip_corrupt=skip_corrupt)
 
     def corrupt_segments(self, *, deep: bool = True) -> list[CorruptSegmentError]:
-        """Every damaged file of rows, an error each with `.path`. `deep` reads all, else sizes and footers."""
+        """Every damaged file of rows, an error each with `.path`. `deep` reads all, else sizes and ends."""
         found: list[CorruptSegmentError] = []
         try:
             current = manifest.latest(self.layout)
