@@ -28,7 +28,7 @@ _LATEX_ESCAPES: Final = str.maketrans(
         "<": r"\textless{}",
         ">": r"\textgreater{}",
         "|": r"\textbar{}",
-        '"': r"\textquotedbl{}",
+        '"': "''",
         "[": "{[}",  # after \\ a bracket would be read as its argument
         "]": "{]}",
         "\u2013": "--",

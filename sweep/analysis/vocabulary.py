@@ -10,6 +10,13 @@ class Term:
     label: str
     unit: str = ""
     meaning: str = ""
+    whole: bool = False
+    """Whether every value is a whole number."""
+
+    @property
+    def inline(self) -> str:
+        """Label as it reads within a sentence: "effective rank", but "TD error"."""
+        return self.label if self.label[1:2].isupper() else self.label[:1].lower() + self.label[1:]
 
     @property
     def axis(self) -> str:
@@ -28,13 +35,14 @@ _TERMS: dict[str, Term] = {
         "Effective rank",
         "directions",
         "singular directions that hold 99 % of the sum of singular values (srank)",
+        whole=True,
     ),
     "numerical_rank": Term("Numerical rank", "", "squared sum of singular values over sum of their squares"),
     "dead_units": Term(
-        "Dead units", "units", "features that are zero for every observation of the probe batch"
+        "Dead units", "", "features that are zero for every observation of the probe batch", whole=True
     ),
     "dormant_units": Term(
-        "Dormant units", "units", "features whose mean activation is small beside their layer's"
+        "Dormant units", "", "features whose mean activation is small beside their layer's", whole=True
     ),
     "feature_norm": Term("Feature norm"),
     "feature_dot_product": Term(

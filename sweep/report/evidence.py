@@ -1,7 +1,7 @@
 """The figures of the report with their captions, legends and numbers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,8 @@ class Figure:
     legend: tuple[LegendEntry, ...]
     caption: str
     download: Download
+    lined: bool = True
+    """False for a scatter without a line, which is shown small."""
 
 
 def scatters(
@@ -72,11 +74,12 @@ def scatters(
         ]
         found.append(
             Figure(
-                title=f"{label(outcome)} against {label(measure).lower()} on {env}",
+                title=f"{label(outcome)} against {term(measure).inline} on {env}",
                 panels=(panel.svg,),
                 legend=_legend(panel.legend),
                 caption=_scatter_caption(points, spaces, list(known["space"])),
                 download=Download.of(numbers, sweep, env, measure, "against", outcome),
+                lined=len(drawn) > 0,
             )
         )
     return found
@@ -86,7 +89,9 @@ def training_curves(trials: pd.DataFrame, metrics: pd.DataFrame, sweep: str) -> 
     """Rank, return and dead units over training: a figure per environment, space and varying factor."""
     found: list[Figure] = []
     measures = [measure for measure in CURVE_MEASURES if measure in metrics.columns]
-    finished = by_space(trials[trials["status"] == "finished"])
+    rows = by_space(trials)
+    diverged = rows[rows["status"] == "diverged"].groupby(["env", "space"]).size()
+    finished = rows[rows["status"] == "finished"]
     order = space_order(trials)
     for env in dict.fromkeys(trials["env"]):
         for space in order:
@@ -95,11 +100,14 @@ def training_curves(trials: pd.DataFrame, metrics: pd.DataFrame, sweep: str) -> 
                 continue
             chosen: list[str | None] = [*factors(here)]
             for factor in chosen or [None]:
-                found.append(
-                    _curves_of(
-                        here, metrics, measures, factor, f"curve{len(found)}", (sweep, str(env), space)
-                    )
+                drawn = _curves_of(
+                    here, metrics, measures, factor, f"curve{len(found)}", (sweep, str(env), space)
                 )
+                lost = int(diverged.get((env, space), 0))
+                if lost:
+                    told = f"{drawn.caption} {count(lost, 'diverged trial')} not shown."
+                    drawn = replace(drawn, caption=told)
+                found.append(drawn)
     return found
 
 
@@ -117,7 +125,7 @@ def _curves_of(
     table = curves(of_space, metrics, by=[column], measures=measures)
     panels = tuple(figures.curve(table, series, column, measure, f"{name}{measure}") for measure in measures)
     _, env, space = place
-    apart = f"by {label(factor).lower()}" if factor else "all finished trials"
+    apart = f"by {term(factor).inline}" if factor else "all finished trials"
     sizes = table.groupby(column)["n_trials"].max() if len(table) else pd.Series(dtype=int)
     each = f"{sizes.min()} to {sizes.max()}" if len(sizes) and sizes.min() < sizes.max() else f"{sizes.max()}"
     caption = f"Lines: median; bands: middle half of trials, for {count(len(here), 'finished trial')}"
@@ -127,7 +135,7 @@ def _curves_of(
             " A dead unit is zero for every probe observation: of the activations, only ReLU has a flat zero."
         )
     return Figure(
-        title=f"{space} on {env}, {apart}",
+        title=f"{space.capitalize()} space on {env}, {apart}",
         panels=panels,
         legend=_legend(series) if factor else (),
         caption=caption,
@@ -142,13 +150,13 @@ def _scatter_caption(points: pd.DataFrame, spaces: Sequence[str], lined: Sequenc
         configurations = here["configuration"].nunique()
         parts.append(f"{space} {count(len(here), 'trial')} of {count(configurations, 'configuration')}")
     caption = f"Each mark is a trial at the end of training: {'; '.join(parts)}."
-    shared = int(points["trial_id"].duplicated().sum())
+    shared = int(points.loc[points["trial_id"].duplicated(), "trial_id"].nunique())
     if shared:
         caption += f" {count(shared, 'trial')} in more than one space, drawn in each."
     if lined:
         caption += (
-            " Lines: least squares; bands: pointwise 95 % intervals from a bootstrap over configurations, cut "
-            "at the range of the trials."
+            " Lines: least squares; bands: pointwise 95 % intervals from a bootstrap over configurations, "
+            "cut at the range of the trials."
         )
     without = [space for space in spaces if space not in lined]
     if without:

@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from sweep.analysis.vocabulary import term
 from sweep.report import svg
 
-WIDE = (6.4, 4.2)
+WIDE = (4.4, 3.4)
 SMALL = (3.6, 2.7)
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 
@@ -43,7 +43,7 @@ def scatter(
     space without a line). ``spaces`` are drawn from last to first, so that a small first one stays on top.
     """
     with svg.style():
-        figure = Figure(figsize=WIDE, layout="constrained")
+        figure = Figure(figsize=WIDE if len(lines) else SMALL, layout="constrained")
         axes = figure.add_subplot()
         series = []
         for index, space in reversed(list(enumerate(spaces))):
@@ -53,7 +53,7 @@ def scatter(
             axes.scatter(
                 here[measure],
                 here[outcome],
-                s=22,
+                s=18,
                 marker=marker,
                 color=color,
                 alpha=0.65,
@@ -75,7 +75,7 @@ def scatter(
         axes.set_ylim(bottom, top)
         axes.set_xlabel(term(measure).axis)
         axes.set_ylabel(term(outcome).axis)
-        described = f"{term(outcome).label} against {term(measure).label.lower()}, by space"
+        described = f"{term(outcome).label} against {term(measure).inline}, by space"
         return Panel(svg.to_svg(figure, name, described), tuple(reversed(series)))
 
 
@@ -89,7 +89,9 @@ def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: st
         figure = Figure(figsize=SMALL, layout="constrained")
         axes = figure.add_subplot()
         here = table[table["measure"] == measure]
-        for entry in series:
+        # Thinner from line to line: curves that coincide, such as no dead units, all stay visible.
+        widths = np.linspace(2.6, 1.2, max(2, len(series)))
+        for entry, width in zip(series, widths, strict=False):
             line = here[here[group] == entry.label].sort_values("step")
             if (line["n_trials"] > 1).any():
                 axes.fill_between(
@@ -97,20 +99,20 @@ def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: st
                 )
             marker = "o" if len(line) < 3 else ""
             axes.plot(
-                line["step"], line["median"], color=entry.color, linewidth=1.6, marker=marker, markersize=3
+                line["step"], line["median"], color=entry.color, linewidth=width, marker=marker, markersize=3
             )
         if here.empty:
             axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", color=svg.MUTED)
         axes.set_title(term(measure).axis)
         axes.set_xlabel(term("step").label)
-        _steps(axes)
+        _steps(axes, whole=term(measure).whole)
         return svg.to_svg(figure, name, f"{term(measure).label} over training")
 
 
-def _steps(axes: Axes) -> None:
+def _steps(axes: Axes, *, whole: bool) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(5))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=whole))
     axes.set_xlim(left=0)
 
 

@@ -1,5 +1,6 @@
 """By which hyperparameter curves are told apart, and what each group is called."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
@@ -8,7 +9,6 @@ import pandas as pd
 
 from sweep.analysis.frames import content, varying
 from sweep.analysis.vocabulary import label
-from sweep.formats import number_text
 from sweep.report import svg
 from sweep.report.figures import Series
 
@@ -36,12 +36,13 @@ def grouped(trials: pd.DataFrame, factor: str | None) -> tuple[pd.Series, list[S
         # The first two colors stand for spaces in the scatter.
         return words, [Series(name, svg.CATEGORIES[2 + i % 6]) for i, name in enumerate(names)]
     if values.nunique() <= MOST_GROUPS:
-        words = values.map(number_text)
-        names = [number_text(v) for v in sorted(values.unique())]
+        in_order = sorted(values.unique())
+        names = _apart(in_order)
+        words = values.map(dict(zip(in_order, names, strict=True)))
     else:
         edges = np.quantile(values, np.linspace(0, 1, MOST_GROUPS - 1), method="nearest")
         bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
-        ranges = [f"{number_text(a)} to {number_text(b)}" for a, b in pairwise(edges)]
+        ranges = [f"{a} to {b}" for a, b in pairwise(_apart(edges))]
         words = pd.Series([ranges[b] for b in bins], index=trials.index)
         names = [r for r in dict.fromkeys(ranges) if r in set(words)]
     last = max(1, len(names) - 1)
@@ -55,11 +56,10 @@ def described(trials: pd.DataFrame) -> list[tuple[str, str]]:
         values = trials[field]
         if pd.api.types.is_numeric_dtype(values) and not values.isna().any():
             different = sorted(values.unique())
-            shown = ", ".join(map(number_text, different))
+            words = _apart(different)
+            shown = ", ".join(words)
             if len(different) > MOST_GROUPS:
-                shown = (
-                    f"{len(different)} values, {number_text(different[0])} to {number_text(different[-1])}"
-                )
+                shown = f"{len(different)} values, {words[0]} to {words[-1]}"
         else:
             different = list(dict.fromkeys(content(v) or "none" for v in values))
             shown = ", ".join(different[:12]) + (
@@ -71,3 +71,14 @@ def described(trials: pd.DataFrame) -> list[tuple[str, str]]:
         ("Seeds", f"{len(seeds)} ({', '.join(map(str, sorted(seeds.index)[:12]))}{'…' * (len(seeds) > 12)})")
     )
     return rows
+
+
+def _apart(numbers: Iterable[float]) -> list[str]:
+    """Each number in three figures, or as many as it takes to tell them apart."""
+    values = list(numbers)
+    words: list[str] = []
+    for figures in range(3, 18):
+        words = [str(int(v)) if v == int(v) and abs(v) < 1e9 else f"{v:.{figures}g}" for v in values]
+        if len(set(words)) == len(set(values)):
+            break
+    return words

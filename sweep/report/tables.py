@@ -6,12 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from sweep.analysis.exclusions import REASONS
 from sweep.analysis.vocabulary import term
-from sweep.formats import number_text, to_csv
-from sweep.report.verdict import interval_text, signed
+from sweep.formats import to_csv
+from sweep.report.verdict import interval_text
 
 
 @dataclass(frozen=True)
@@ -41,17 +42,17 @@ class PageTable:
 
 def correlation_table(frame: pd.DataFrame, sweep: str) -> PageTable:
     """Correlations with their intervals in brackets."""
-    head = ("Environment", "Space", "Trials", "Configurations", "Spearman", "p", "Pearson", "Slope", "Note")
+    head = ("Environment", "Space", "Spearman", "p", "Pearson", "Slope", "Trials", "Configurations", "Note")
     rows = [
         (
             str(row["env"]),
             str(row["space"]),
-            str(row["n_trials"]),
-            str(row["n_configurations"]),
             interval_text(row["spearman"], row["spearman_low"], row["spearman_high"]),
             p_text(row["spearman_p"]),
             interval_text(row["pearson"], row["pearson_low"], row["pearson_high"]),
             _slope(row),
+            str(row["n_trials"]),
+            str(row["n_configurations"]),
             _note(row["note"]),
         )
         for row in frame.to_dict("records")
@@ -63,9 +64,10 @@ def correlation_table(frame: pd.DataFrame, sweep: str) -> PageTable:
 def summary_table(frame: pd.DataFrame, measures: Sequence[str], sweep: str) -> PageTable:
     """Median and quartiles of final measures per environment, space and activation."""
     fixed = ("Environment", "Space", "Activation", "Finished", "Configurations", "Diverged")
+    digits = {measure: _digits(frame, measure) for measure in measures}
     rows = []
     for row in frame.to_dict("records"):
-        values = tuple(_quartiles(row, measure) for measure in measures)
+        values = tuple(_quartiles(row, measure, digits[measure]) for measure in measures)
         finished = f"{row['n_trials']} of {row['n_planned']}"
         counts = (finished, str(row["n_configurations"]), str(row["n_diverged"]))
         rows.append((str(row["env"]), str(row["space"]), str(row["activation"]), *counts, *values))
@@ -105,26 +107,22 @@ def _slope(row: Mapping[object, object]) -> str:
     return interval_text(value, low, high, digits)
 
 
-def _quartiles(row: Mapping[object, object], measure: str) -> str:
+def _quartiles(row: Mapping[object, object], measure: str, digits: int) -> str:
     value, low, high = (float(str(row[c])) for c in (measure, f"{measure}_q25", f"{measure}_q75"))
-    if not math.isfinite(value):
-        return "\u2013"
-    if all(v == int(v) for v in (value, low, high)):
-        return interval_text(value, low, high, 0)
-    digits = 2 if abs(value) < 100 else 0
-    return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+    return interval_text(value, low, high, digits)
+
+
+def _digits(frame: pd.DataFrame, measure: str) -> int:
+    """One number of decimals for a column: none for whole numbers, else three figures of the largest."""
+    values = frame[[measure, f"{measure}_q25", f"{measure}_q75"]].to_numpy(float).ravel()
+    values = values[np.isfinite(values)]
+    if not len(values) or (values == np.round(values)).all():
+        return 0
+    return max(0, min(6, 2 - math.floor(math.log10(max(np.abs(values).max(), 1e-9)))))
 
 
 def _note(note: object) -> str:
-    return note if isinstance(note, str) else ""
-
-
-__all__ = [
-    "Download",
-    "PageTable",
-    "correlation_table",
-    "exclusions_table",
-    "number_text",
-    "p_text",
-    "summary_table",
-]
+    if not isinstance(note, str):
+        return ""
+    note = note.replace("refused: ", "not given: ", 1)
+    return note[:1].upper() + note[1:]

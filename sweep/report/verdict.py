@@ -14,10 +14,18 @@ CAUTION = (
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The first thing a reader sees: one headline a finding, then what limits it."""
+class Finding:
+    """One environment: a sentence that can be read alone, and the numbers under it."""
 
-    findings: tuple[str, ...]
+    headline: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The first thing a reader sees: the findings, then what limits them."""
+
+    findings: tuple[Finding, ...]
     limits: tuple[str, ...]
 
 
@@ -27,35 +35,25 @@ def verdict(correlations: pd.DataFrame, contrasts: pd.DataFrame, trials: pd.Data
     ended = int(trials["status"].isin(["finished", "diverged", "failed"]).sum())
     if ended < len(trials):
         limits.append(f"Provisional: {ended} of {count(len(trials), 'trial')} have ended.")
-    refused = []
     for env, rows in correlations.groupby("env", sort=False):
-        known = rows[rows["spearman"].notna()]
-        if known.empty:
-            refused.append(str(env))
-            limits.append(f"On {env} no correlation is given: {_reasons(rows)}.")
-            continue
-        finding = f"On {env}, {_clauses(known)}."
-        finding += _difference(contrasts[contrasts["env"] == env])
-        findings.append(finding)
-        unknown = rows[rows["spearman"].isna()]
-        if len(unknown):
-            limits.append(f"On {env} no correlation is given for {_reasons(unknown)}.")
+        known, unknown = rows[rows["spearman"].notna()], rows[rows["spearman"].isna()]
+        if len(known):
+            findings.append(_finding(str(env), known, contrasts[contrasts["env"] == env]))
+        for row in unknown.to_dict("records"):
+            reason = str(row["note"]).removeprefix("refused: ")
+            limits.append(f"No correlation for {row['space']} on {env}: {reason}.")
     if not findings:
-        findings.append(_nothing(correlations, trials))
-    else:
-        first = correlations.iloc[0]
-        limits.append(CAUTION.format(measure=term(str(first["measure"])).label.lower()))
-        few = correlations[correlations["note"].fillna("").str.startswith("few")]
-        if len(few):
-            named = ", ".join(f"{row.space} ({row.n_configurations})" for row in few.itertuples())
-            limits.append(
-                f"Few configurations in {named}: intervals are wide and lean on normal-like scatter."
-            )
-        intervals = int(correlations["spearman"].notna().sum())
-        if intervals > 1:
-            limits.append(
-                f"{intervals} intervals are shown, each at its own level, uncorrected for their number."
-            )
+        return Verdict((_nothing(correlations, trials),), tuple(limits))
+    limits.append(CAUTION.format(measure=term(str(correlations.iloc[0]["measure"])).inline))
+    few = correlations[correlations["note"].fillna("").str.startswith("few")]
+    for row in few.to_dict("records"):
+        limits.append(
+            f"The interval for {row['space']} on {row['env']} rests on {row['n_configurations']} "
+            "configurations."
+        )
+    intervals = int(correlations["spearman"].notna().sum())
+    if intervals > 1:
+        limits.append(f"The {intervals} intervals are not corrected for their number.")
     return Verdict(tuple(findings), tuple(limits))
 
 
@@ -77,52 +75,55 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _clauses(rows: pd.DataFrame) -> str:
-    clauses: list[str] = []
+def _finding(env: str, rows: pd.DataFrame, contrasts: pd.DataFrame) -> Finding:
+    spaces: dict[int, list[str]] = {}
+    evidence = []
     for row in rows.to_dict("records"):
-        outcome, measure = (term(str(row[c])).label.lower() for c in ("outcome", "measure"))
-        level = f"{100 * row['confidence']:g} % interval "
-        numbers = (
-            f"Spearman {signed(row['spearman'])}, {level}{signed(row['spearman_low'])} to "
-            f"{signed(row['spearman_high'])}; {count(row['n_trials'], 'trial')} of "
-            f"{count(row['n_configurations'], 'configuration')}"
+        sign = 1 if row["spearman_low"] > 0 else -1 if row["spearman_high"] < 0 else 0
+        spaces.setdefault(sign, []).append(str(row["space"]))
+        evidence.append(
+            f"{row['space']}: Spearman {signed(row['spearman'])}, {100 * row['confidence']:g} % interval "
+            f"{signed(row['spearman_low'])} to {signed(row['spearman_high'])}; "
+            f"{count(row['n_trials'], 'trial')} of {count(row['n_configurations'], 'configuration')}"
         )
-        if row["spearman_low"] > 0:
-            says = f"higher {measure} goes with higher {outcome}"
-        elif row["spearman_high"] < 0:
-            says = f"higher {measure} goes with lower {outcome}"
+    outcome, measure = (term(str(rows.iloc[0][c])).inline for c in ("outcome", "measure"))
+    words = {
+        1: f"higher {measure} goes with higher {outcome}",
+        -1: f"higher {measure} goes with lower {outcome}",
+        0: f"no association of {measure} with {outcome} can be told from zero",
+    }
+    headline = "; ".join(f"{words[sign]} in {_spaces(named)}" for sign, named in spaces.items())
+    headline = f"On {env}, {headline}."
+    if len(contrasts) and math.isfinite(contrasts.iloc[0]["difference"]):
+        gap = contrasts.iloc[0]
+        first, second = str(gap["first"]), str(gap["second"])
+        evidence.append(
+            f"difference, {first} minus {second}: {signed(gap['difference'])}, interval "
+            f"{signed(gap['low'])} to {signed(gap['high'])}"
+        )
+        if gap["low"] <= 0 <= gap["high"]:
+            headline += f" Whether {first} and {second} differ cannot be told."
+        elif gap["first_value"] * gap["second_value"] > 0:
+            change = "weaker" if abs(gap["second_value"]) < abs(gap["first_value"]) else "stronger"
+            headline += f" The link is {change} in {second} than in {first}."
         else:
-            says = f"no association of {measure} with {outcome} can be told from zero"
-        clauses.append(f"{says} in the {row['space']} space ({numbers})")
-    return "; ".join(clauses)
+            headline += f" {first.capitalize()} and {second} differ."
+    return Finding(headline, tuple(evidence))
 
 
-def _difference(contrasts: pd.DataFrame) -> str:
-    if contrasts.empty or not math.isfinite(contrasts.iloc[0]["difference"]):
-        return ""
-    row = contrasts.iloc[0]
-    numbers = f"{signed(row['difference'])}, interval {signed(row['low'])} to {signed(row['high'])}"
-    if row["low"] > 0 or row["high"] < 0:
-        change = "weaker" if abs(row["second_value"]) < abs(row["first_value"]) else "stronger"
-        if row["first_value"] * row["second_value"] < 0 and change == "stronger":
-            change = "of the other sign"
-        return (
-            f" The correlation in {row['second']} is {change} than in {row['first']} (difference {numbers})."
-        )
-    return f" Whether {row['first']} and {row['second']} differ cannot be told (difference {numbers})."
+def _spaces(names: list[str]) -> str:
+    if len(names) == 1:
+        return f"the {names[0]} space"
+    return f"the {', '.join(names[:-1])} and {names[-1]} spaces"
 
 
-def _reasons(rows: pd.DataFrame) -> str:
-    return "; ".join(f"{row.space}: {str(row.note).removeprefix('refused: ')}" for row in rows.itertuples())
-
-
-def _nothing(correlations: pd.DataFrame, trials: pd.DataFrame) -> str:
+def _nothing(correlations: pd.DataFrame, trials: pd.DataFrame) -> Finding:
     finished = int((trials["status"] == "finished").sum())
     asked = "rank against return"
     if len(correlations):
         row = correlations.iloc[0]
-        asked = f"{term(str(row['measure'])).label.lower()} against {term(str(row['outcome'])).label.lower()}"
-    return (
+        asked = f"{term(str(row['measure'])).inline} against {term(str(row['outcome'])).inline}"
+    return Finding(
         f"Too little to judge {asked}: {finished} of {count(len(trials), 'trial')} finished, and no space "
         "gives a correlation."
     )

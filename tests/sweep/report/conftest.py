@@ -1,7 +1,7 @@
 """Sweeps in a real store, written by the store's own writer, whose measures follow a known rule.
 
-Rank falls with the learning rate and dead units rise; in the narrow space return follows rank, in the broad one
-activation and batch size move rank and leave return alone.
+Rank falls with the learning rate and dead units rise. In the narrow space return follows rank; in the
+broad one activation and batch size move rank and leave return alone.
 """
 
 from collections.abc import Callable
@@ -22,9 +22,7 @@ def planned(broad: int = 160, atari: int = 2, seed: int = 0) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     configs: list[tuple[TrialConfig, list[str]]] = [
         (
-            TrialConfig(
-                env="bsuite/catch/0", dataset="catch", seed=s, learning_rate=rate, train_steps=STEPS
-            ),
+            TrialConfig(env="bsuite/catch/0", dataset="catch", seed=s, learning_rate=rate, train_steps=STEPS),
             ["narrow", "broad"] if s == 0 and i < 2 else ["narrow"],
         )
         for i, rate in enumerate(RATES)
@@ -87,7 +85,9 @@ def simulated(trial: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
     level = 0.85 - (0.6 * rate if narrow else 0.15 * rate) + rng.normal(0, 0.15)
     steps = np.arange(0, trial["train_steps"] + 1, 100)
     time = steps / trial["train_steps"]
-    rank = np.clip(np.round(rank_end * (1 - 0.7 * np.exp(-9 * time)) + rng.normal(0, 1, len(steps))), 1, width)
+    rank = np.clip(
+        np.round(rank_end * (1 - 0.7 * np.exp(-9 * time)) + rng.normal(0, 1, len(steps))), 1, width
+    )
     dead = np.clip(np.round((12 * rate if trial["activation"] == "relu" else 0) * time), 0, width)
     returns = np.clip(-1 + (level + 1) * (1 - np.exp(-4 * time)) + rng.normal(0, 0.05, len(steps)), -1, 1)
     frame = pd.DataFrame(
@@ -121,7 +121,10 @@ def write_sweep(
     sweep.write_sweep_record(
         {
             "sweep": name,
-            "study": {"name": "demo", "text": "study: demo\ntitle: Rank & return <narrow, broad>\nspaces: []\n"},
+            "study": {
+                "name": "demo",
+                "text": "study: demo\ntitle: Rank & return <narrow, broad>\nspaces: []\n",
+            },
             "git": {"commit": "0123abc", "dirty": False},
             "versions": {"torch": "2.13.0", "numpy": "2.4.6"},
             "scheduler": "fifo",
