@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import html
+import io
 import os
 import threading
 import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import quote
 
 __all__ = ["ReportsServer", "index_page"]
@@ -89,6 +91,14 @@ class _Handler(SimpleHTTPRequestHandler):
         self.send_header("Content-Length", str(len(page)))
         self.end_headers()
         self.wfile.write(page)
+
+    def send_head(self) -> io.BytesIO | BinaryIO | None:
+        # A link in the folder must not open the rest of the disk to whoever can reach the port.
+        folder = (self._root / "reports").resolve()
+        if not Path(self.translate_path(self.path)).resolve().is_relative_to(folder):
+            self.send_error(404)
+            return None
+        return super().send_head()
 
     def list_directory(self, path: str | os.PathLike[str]) -> None:
         # The index page lists what there is; folders are not for browsing.

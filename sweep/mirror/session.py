@@ -19,7 +19,7 @@ from sweep.mirror.describe import (
     varied_fields,
 )
 from sweep.mirror.registry import MirroredRun, RunRegistry, find_or_create_experiment
-from sweep.mirror.sending import send
+from sweep.mirror.sending import BATCH, send
 from sweep.mirror.series import TrialSeries
 from sweep.mirror.source import Source, TrialRows, by_trial
 from sweep.mirror.tracking import artifact_location
@@ -112,7 +112,8 @@ class Session:
                 self._take(rows, trials[rows.trial_id])
                 if stop():
                     return anything
-                self._send(rows.trial_id, trials[rows.trial_id], everything=False)
+                if len(self._series[rows.trial_id].queue) >= BATCH:
+                    self._send(rows.trial_id, trials[rows.trial_id], everything=False)
             self._cursors[batch.pack_id] = (batch.attempt, batch.seq)
         runs = self.registry.trials
         self._progress.mirrored = sum(not runs[trial_id].deleted for trial_id in self._closed)
@@ -126,6 +127,7 @@ class Session:
                     self._closed.discard(trial_id)  # it had failed, and runs again
                 self._send(trial_id, trial, everything=flush)
         self._describe_sweep(trials)
+        self._set_parent_status(trials)
         if flush:
             self._save()
         return anything
@@ -233,7 +235,7 @@ class Session:
         self._inherited -= set(ended)
 
     def _describe_sweep(self, trials: dict[str, dict[str, Any]]) -> None:
-        """Keep the parent run's tags, status and artifacts up to date."""
+        """Keep the parent run's tags and artifacts up to date."""
         record = self._source.record()
         tags = sweep_tags(self._source.name, record, trials.values())
         parent = self.registry.parent
@@ -246,15 +248,21 @@ class Session:
             send(self._client, parent.run_id, None, {}, changed, everything=True)
             parent.tags.update(changed)
         self._keep_artifacts(parent, record)
+
+    def _set_parent_status(self, trials: dict[str, dict[str, Any]]) -> None:
+        parent = self.registry.parent
+        if parent is None or parent.deleted:
+            return
         over = self._progress.complete and self._progress.trials > 0
         failed = any(trial["status"] == "failed" for trial in trials.values())
         status = ("FAILED" if failed else "FINISHED") if over else "RUNNING"
-        if parent.status != status:
-            if over:
-                self._client.set_terminated(parent.run_id, status)
-            else:
-                self._client.update_run(parent.run_id, status=status)
-            parent.status = status
+        if parent.status == status:
+            return
+        if over:
+            self._client.set_terminated(parent.run_id, status)
+        else:
+            self._client.update_run(parent.run_id, status=status)
+        parent.status = status
 
     def _keep_artifacts(self, parent: MirroredRun, record: dict[str, Any]) -> None:
         fingerprint = digest(record)

@@ -114,7 +114,7 @@ def translated(tracking_uri: str) -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = _first_line(error)
+        reason = _first_line(error, tracking_uri)
         if "out-of-date database schema" in str(error):
             raise MirrorError(
                 f"MLflow database {shown(tracking_uri)} was made by another MLflow version ({reason}). "
@@ -126,14 +126,15 @@ def translated(tracking_uri: str) -> Iterator[None]:
             ) from error
         raise TrackingUnavailable(_down(tracking_uri, reason)) from error
     except sqlalchemy.exc.OperationalError as error:
-        raise TrackingUnavailable(_down(tracking_uri, _first_line(error))) from error
+        raise TrackingUnavailable(_down(tracking_uri, _first_line(error, tracking_uri))) from error
     except sqlalchemy.exc.SQLAlchemyError as error:
+        reason = _first_line(error, tracking_uri)
         raise MirrorError(
-            f"MLflow at {shown(tracking_uri)} cannot be used: {_first_line(error)}. Is --tracking-uri right?"
+            f"MLflow at {shown(tracking_uri)} cannot be used: {reason}. Is --tracking-uri right?"
         ) from error
     except OSError as error:
         # Artifacts go to a folder or through a plain HTTP request, neither of which MLflow wraps.
-        raise TrackingUnavailable(_down(tracking_uri, _first_line(error))) from error
+        raise TrackingUnavailable(_down(tracking_uri, _first_line(error, tracking_uri))) from error
 
 
 def _down(tracking_uri: str, reason: str) -> str:
@@ -143,7 +144,11 @@ def _down(tracking_uri: str, reason: str) -> str:
     )
 
 
-def _first_line(error: BaseException, limit: int = 300) -> str:
+def _first_line(error: BaseException, tracking_uri: str, limit: int = 300) -> str:
+    """What MLflow says, in one line, without the password that is in the URI."""
     text = str(error).strip().splitlines()
     line = text[0] if text else type(error).__name__
+    userinfo, _, _ = urlsplit(tracking_uri).netloc.rpartition("@")
+    if userinfo:
+        line = line.replace(f"{userinfo}@", "***@")
     return line if len(line) <= limit else line[: limit - 3] + "..."

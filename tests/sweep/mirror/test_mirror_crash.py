@@ -1,0 +1,248 @@
+"""A mirror that dies at any moment, and the next one: no point lost, none twice, one run each."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mirror_studies import Mlflow, Study, truth
+
+from sweep.mirror import MirrorProcess, mirror_status, start_mirror_process, sync
+from sweep.mirror import follow as follow_module
+from sweep.mirror.tracking import connect
+from sweep.ui import MlflowServer
+
+WRITES = frozenset(
+    {"create_experiment", "create_run", "log_batch", "set_terminated", "update_run", "log_text", "set_tag"}
+)
+
+
+class Killed(BaseException):
+    """Not an Exception: nothing may catch it, as nothing catches a SIGKILL."""
+
+
+class MortalClient:
+    """A real client of a process that dies before or after its n-th write."""
+
+    def __init__(self, client: Any, dies_at: int, before: bool) -> None:
+        self._client, self._left, self._before = client, dies_at, before
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._client, name)
+        if name not in WRITES:
+            return method
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            self._left -= 1
+            if self._left == 0 and self._before:
+                raise Killed
+            answer = method(*arguments, **options)
+            if self._left == 0:
+                raise Killed
+            return answer
+
+        return call
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("halfway", [False, True], ids=["fresh", "halfway"])
+def test_death_at_any_write_is_made_good(
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, before: bool, halfway: bool
+) -> None:
+    template = tmp_path / "template"
+    study = Study(template, members=2)
+    shutil.copy(empty_database, template / "mlflow.db")
+    study.commit("pack-0", 500)
+    if halfway:
+        sync(template, "demo")
+    study.commit("pack-0", 1000)
+    study.finish("pack-0")
+    study.commit("pack-1", 1000)
+    study.finish("pack-1")
+    writes, dead = 0, True
+    while dead:
+        writes += 1
+        root = tmp_path / f"dies-at-{writes}"
+        shutil.copytree(template, root)
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                follow_module, "connect", lambda uri, n=writes: MortalClient(connect(uri), n, before)
+            )
+            try:
+                sync(root, "demo")
+                dead = False
+            except Killed:
+                dead = True
+        sync(root, "demo")
+        Mlflow(root / "mlflow.db").assert_complete(study)
+    assert writes > (12 if halfway else 16)
+
+
+def test_kill_9_at_random_moments(root: Path, mlflow_db: Mlflow) -> None:
+    study = Study(root, members=8, train_steps=8_000, dense=("loss", "td_error", "q_mean", "grad_norm"))
+    expected = sum(len(points) for points in truth(study.run_all()).values())
+    seed = random.randrange(2**32)
+    moments, counts = random.Random(seed), [0]
+    for _ in range(4):
+        kill_when_more(root, mlflow_db, counts[-1] + moments.uniform(0, 0.4) * (expected - counts[-1]), seed)
+        counts.append(count(mlflow_db))
+    assert 0 < counts[1] < expected, f"seed {seed}: killed at {counts} of {expected}"
+    mirror = start_mirror_process(root, "demo")
+    assert mirror.stop(finish=True) == 0, mirror.log.read_text()
+    mlflow_db.assert_complete(study)
+
+
+def kill_when_more(root: Path, database: Mlflow, points: float, seed: int) -> None:
+    """Start a mirror and kill it once MLflow has more than so many points."""
+    mirror = start_mirror_process(root, "demo", poll_seconds=0.1)
+    wait_for(lambda: count(database) > points or mirror.poll() is not None)
+    os.kill(mirror.pid, signal.SIGKILL)
+    assert mirror.stop(finish=True) == -signal.SIGKILL, f"seed {seed}: {mirror.log.read_text()}"
+
+
+def test_it_follows_a_sweep_live_and_finishes_when_told(
+    server: MlflowServer, server_db: Mlflow, tmp_path: Path
+) -> None:
+    study = Study(tmp_path, name="live", packs=2)
+    study.commit("pack-0", 300)
+    with study.store.lock():
+        mirror = start_mirror_process(tmp_path, "live", server.url, poll_seconds=0.1)
+        # One full pass every 10 s sends what does not fill a request; the first comes at once.
+        wait_for(lambda: sum(map(len, server_db.points("live").values())) > 0, mirror)
+        study.commit("pack-0", 1000)
+        study.finish("pack-0")
+        # A trial that has ended does not wait.
+        wait_for(lambda: finished(server_db, "live") == 3, mirror)
+        assert mirror_status(tmp_path, "live", server.url).pid == mirror.pid
+        study.commit("pack-1", 1000)
+        study.finish("pack-1")
+        assert mirror.stop(finish=True) == 0, mirror.log.read_text()
+    server_db.assert_complete(study)
+    assert mirror_status(tmp_path, "live", server.url).state == "complete"
+    assert mirror_status(tmp_path, "live", server.url).pid is None
+    [(location,)] = server_db.query(
+        "select artifact_uri from runs r join tags t on t.run_uuid = r.run_uuid and t.key = 'rankscope.kind'"
+        " join tags s on s.run_uuid = r.run_uuid and s.key = 'rankscope.sweep'"
+        " where t.value = 'sweep' and s.value = 'live'"
+    )
+    assert location.startswith("mlflow-artifacts:/")
+
+
+def test_a_server_that_was_away_gets_everything_later(
+    server: MlflowServer, server_db: Mlflow, tmp_path: Path
+) -> None:
+    study = Study(tmp_path, name="outage", packs=2)
+    study.commit("pack-0", 400)
+    mirror = start_mirror_process(tmp_path, "outage", server.url, poll_seconds=0.1)
+    wait_for(lambda: sum(map(len, server_db.points("outage").values())) > 0, mirror)
+    server.stop()
+    try:
+        study.commit("pack-0", 1000)
+        study.finish("pack-0")
+        study.commit("pack-1", 600)
+        wait_for(lambda: mirror_status(tmp_path, "outage", server.url).state == "waiting", mirror)
+        assert "does not answer" in mirror_status(tmp_path, "outage", server.url).message
+        study.commit("pack-1", 1000)
+        study.finish("pack-1")
+    finally:
+        server.start()
+    assert mirror.stop(finish=True) == 0, mirror.log.read_text()
+    server_db.assert_complete(study)
+
+
+def test_a_server_that_stays_away_is_for_sync(
+    server: MlflowServer, server_db: Mlflow, tmp_path: Path
+) -> None:
+    study = Study(tmp_path, name="later", packs=1)
+    nowhere = "http://127.0.0.1:9"
+    once = subprocess.run(
+        [sys.executable, "-c", "import sys; from sweep.mirror import process, follow\n"
+         "process.Pace = lambda poll: follow.Pace(poll=poll, patience=0.0)\n"
+         "sys.exit(process.main(sys.argv[1:]))",
+         "--root", str(tmp_path), "--name", "later", "--tracking-uri", nowhere, "--once"],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert once.returncode == 3
+    assert "sweep sync" in once.stderr
+    study.run_all()
+    sync(tmp_path, "later", server.url)
+    server_db.assert_complete(study)
+
+
+def test_a_mirror_ends_with_the_process_that_started_it(root: Path, mlflow_db: Mlflow) -> None:
+    study = Study(root, packs=1)
+    study.commit("pack-0", 500)
+    driver = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; from sweep.mirror import start_mirror_process\n"
+         "print(start_mirror_process(sys.argv[1], 'demo', poll_seconds=0.1).pid, flush=True)\n"
+         "time.sleep(600)",
+         str(root)],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    pid = int(driver.stdout.readline())
+    wait_for(lambda: mirror_status(root, "demo").state == "following")
+    study.commit("pack-0", 1000)
+    study.finish("pack-0")
+    driver.kill()
+    driver.wait()
+    # The next driver's mirror waits for the orphan to end, and then goes on.
+    mirror = start_mirror_process(root, "demo", poll_seconds=0.1)
+    wait_for(lambda: not alive(pid))
+    wait_for(lambda: mirror_status(root, "demo").pid == mirror.pid, mirror)
+    assert mirror.stop(finish=True) == 0, mirror.log.read_text()
+    mlflow_db.assert_complete(study)
+
+
+def test_a_mirror_told_to_quit_ends_at_once(root: Path) -> None:
+    Study(root, packs=1).commit("pack-0", 500)
+    mirror = start_mirror_process(root, "demo", "http://127.0.0.1:9")
+    wait_for(lambda: mirror_status(root, "demo", "http://127.0.0.1:9").state == "waiting", mirror)
+    began = time.monotonic()
+    assert mirror.stop(finish=False) == 0
+    assert time.monotonic() - began < 5
+    assert mirror_status(root, "demo", "http://127.0.0.1:9").state == "stopped"
+
+
+def test_the_password_of_a_uri_is_in_no_file_and_no_argument(root: Path) -> None:
+    Study(root, packs=1)
+    uri = "http://user:secret@127.0.0.1:9"
+    mirror = start_mirror_process(root, "demo", uri)
+    wait_for(lambda: mirror_status(root, "demo", uri).state == "waiting", mirror)
+    assert b"secret" not in Path(f"/proc/{mirror.pid}/cmdline").read_bytes()
+    mirror.stop(finish=False)
+    for path in (root / "store" / "demo" / "mirror").iterdir():
+        assert b"secret" not in path.read_bytes(), path
+
+
+def count(database: Mlflow) -> int:
+    return int(database.query("select count(*) from metrics")[0][0])
+
+
+def finished(database: Mlflow, name: str) -> int:
+    status = dict(database.query("select run_uuid, status from runs"))
+    return sum(status[runs[0]] == "FINISHED" for runs in database.trial_runs(name).values())
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition: Any, mirror: MirrorProcess | None = None, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert mirror is None or mirror.poll() is None, mirror.log.read_text()
+        assert time.monotonic() < deadline, "it did not come to pass" + (
+            mirror.log.read_text() if mirror else ""
+        )
+        time.sleep(0.02)
