@@ -49,7 +49,7 @@ def load_study(name_or_path: str | Path) -> Study:
         )
         raise refusal((), message, text)
     try:
-        return parse_study(path.read_bytes().decode("utf-8-sig"), text)
+        return parse_study(path.read_bytes().decode("utf-8"), text)
     except UnicodeDecodeError as error:
         raise _unreadable(text, f"it is not UTF-8 text ({error.reason} at byte {error.start})") from None
     except OSError as error:

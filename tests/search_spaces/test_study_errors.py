@@ -166,8 +166,8 @@ def test_the_good_study_is_good() -> None:
         (
             "{dataset: catch}",
             "{dataset: catch, momentum: 0.9}",
-            "my.yaml: base.momentum: 0.9: is not used by optimizer 'adam', only by rmsprop, rmsprop_centered, "
-            "sgd: leave it out (at learning_rate=0.0001, activation='relu' and 5 more)",
+            "my.yaml: base.momentum: 0.9: is not used by optimizer 'adam', only by rmsprop, "
+            "rmsprop_centered, sgd: leave it out (at learning_rate=0.0001, activation='relu' and 5 more)",
         ),
         (
             "{dataset: catch}",
