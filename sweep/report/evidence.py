@@ -58,7 +58,8 @@ def scatters(
         points = rows[rows["env"] == env]
         if points.empty:
             continue
-        spaces = [space for space in space_order(trials) if (points["space"] == space).any()]
+        order = space_order(trials)
+        spaces = [space for space in order if (points["space"] == space).any()]
         lines = [pd.DataFrame(columns=["space", "x", "fit", "low", "high"], dtype=float)]
         known = correlations[(correlations["env"] == env) & correlations["slope"].notna()]
         for space in known["space"]:
@@ -68,7 +69,7 @@ def scatters(
             line = regression_line(x, y, here["configuration"].to_numpy(), at)
             lines.append(line.assign(space=space))
         drawn = pd.concat([line for line in lines if len(line)] or lines, ignore_index=True)
-        panel = figures.scatter(points, drawn, spaces, measure, outcome, f"scatter{number}")
+        panel = figures.scatter(points, drawn, order, measure, outcome, f"scatter{number}")
         numbers = points[
             ["space", "trial_id", "configuration", "activation", "learning_rate", measure, outcome]
         ]

@@ -40,13 +40,15 @@ def scatter(
     """Trials of each space with its regression line and band.
 
     ``points``: columns space, ``measure``, ``outcome``; ``lines``: space, x, fit, low, high (no rows for a
-    space without a line). ``spaces`` are drawn from last to first, so that a small first one stays on top.
+    space without a line). ``spaces`` are all of the
+    sweep's, so that each keeps its color, and drawn from last to first: a small first one stays on top.
     """
     with svg.style():
         figure = Figure(figsize=WIDE if len(lines) else SMALL, layout="constrained")
         axes = figure.add_subplot()
         series = []
-        for index, space in reversed(list(enumerate(spaces))):
+        drawn = [(index, space) for index, space in enumerate(spaces) if (points["space"] == space).any()]
+        for index, space in reversed(drawn):
             color, marker = svg.CATEGORIES[index % 8], _MARKERS[index % len(_MARKERS)]
             here = points[points["space"] == space]
             # Effective ranks are whole numbers: without an outline, trials on one spot would look like one.
@@ -63,7 +65,7 @@ def scatter(
             )
             series.append(Series(f"{space} ({_count(len(here), 'trial')})", color, marker))
         bottom, top = _limits(points[outcome])
-        for index, space in reversed(list(enumerate(spaces))):
+        for index, space in reversed(drawn):
             line = lines[lines["space"] == space]
             color = svg.CATEGORIES[index % 8]
             axes.fill_between(
@@ -90,7 +92,7 @@ def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: st
         axes = figure.add_subplot()
         here = table[table["measure"] == measure]
         # Thinner from line to line: curves that coincide, such as no dead units, all stay visible.
-        widths = np.linspace(2.6, 1.2, max(2, len(series)))
+        widths = np.linspace(2.4, 1.4, max(2, len(series)))
         for entry, width in zip(series, widths, strict=False):
             line = here[here[group] == entry.label].sort_values("step")
             if (line["n_trials"] > 1).any():

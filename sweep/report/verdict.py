@@ -65,7 +65,12 @@ def interval_text(value: float, low: float, high: float, digits: int = 2) -> str
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Fixed decimals, a true minus sign, and no negative zero."""
+    """Fixed decimals and a true minus sign; more decimals where a small number would read as zero.
+
+    A bound of -0.002 shown as 0.00 would leave open on which side of zero it lies.
+    """
+    while 0 < digits < 4 and value != 0 and not float(f"{value:.{digits}f}"):
+        digits += 1
     text = f"{value:.{digits}f}"
     return text.replace("-", "\u2212") if float(text) else text.lstrip("-")
 

@@ -121,8 +121,8 @@ def test_verdict_repeats_the_numbers_of_the_table(finished_root: Path, page: Pag
         row = rows.loc[space]
         low, high = (f"{row[f'spearman_{end}']:.2f}".replace("-", "\u2212") for end in ("low", "high"))
         assert (
-            f"{space}: Spearman {row['spearman']:.2f}, 95 % interval {low} to {high}; {row['n_trials']} trials "
-            f"of {row['n_configurations']} configurations" in page.text
+            f"{space}: Spearman {row['spearman']:.2f}, 95 % interval {low} to {high}; "
+            f"{row['n_trials']} trials of {row['n_configurations']} configurations" in page.text
         )
     assert "No correlation for atari on atari/Asterix: 2 configurations" in page.text
     assert "association between trained networks, not the effect of changing the effective rank" in page.text

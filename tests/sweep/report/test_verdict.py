@@ -38,13 +38,12 @@ def told(
 def test_an_association_that_goes_away_in_the_broad_space() -> None:
     headline, evidence, _ = told(row("narrow", 0.8, 0.6, 0.9), row("broad", 0.05, -0.1, 0.2))
     assert headline == (
-        "On e, higher effective rank goes with higher return in the narrow space; no association of effective "
-        "rank with return can be told from zero in the broad space. The link is weaker in broad than in narrow."
+        "On e, higher effective rank goes with higher return in the narrow space; no association of "
+        "effective rank with return can be told from zero in the broad space. "
+        "The link is weaker in broad than in narrow."
     )
-    assert (
-        evidence[1]
-        == "broad: Spearman 0.05, 95 % interval \u22120.10 to 0.20; 40 trials of 40 configurations"
-    )
+    broad = "broad: Spearman 0.05, 95 % interval \u22120.10 to 0.20; 40 trials of 40 configurations"
+    assert evidence[1] == broad
 
 
 def test_one_significant_and_one_not_is_no_difference() -> None:
@@ -89,9 +88,16 @@ def test_one_space_says_nothing_of_a_difference() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "digits", "text"), [(-0.123, 2, "\u22120.12"), (-0.001, 2, "0.00"), (3.0, 0, "3")]
+    ("value", "digits", "text"),
+    [
+        (-0.123, 2, "\u22120.12"),
+        (-0.002, 2, "\u22120.002"),
+        (-1e-9, 2, "0.0000"),
+        (0.0, 2, "0.00"),
+        (3.0, 0, "3"),
+    ],
 )
-def test_numbers_have_true_minus_signs_and_no_negative_zero(value: float, digits: int, text: str) -> None:
+def test_numbers_have_true_minus_signs_and_do_not_round_to_zero(value: float, digits: int, text: str) -> None:
     assert signed(value, digits) == text
 
 
