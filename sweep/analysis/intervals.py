@@ -5,7 +5,7 @@ freedom less than there are configurations. Correlations are treated on Fisher's
 configurations this keeps its level where the percentile interval does not: simulated coverage of a nominal 95
 % for Pearson at 6 configurations of 4 seeds is 94-95 %, against 88-90 %
 (`tests/sweep/analysis/test_coverage.py` repeats a part). It is wider than it need be for 5 to 8
-configurations of one seed (98-100 %). Against strongly skewed measures (lognormal, 60 configurations of one
+configurations of one seed (96-100 %). Against strongly skewed measures (lognormal, 60 configurations of one
 seed) Spearman's holds 95-96 %, Pearson's 92 % and the slope's only 86 %.
 """
 
