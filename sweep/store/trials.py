@@ -41,7 +41,9 @@ def write_trials(layout: Layout, trials: pd.DataFrame) -> None:
         if field.name == "sweep" and "sweep" not in trials.columns:
             values = [layout.name] * len(trials)
         try:
-            arrays.append(pa.array(values, field.type))
+            # Integers by way of what they are: pa.array alone would cut 0.5 down to 0.
+            whole = pa.types.is_integer(field.type)
+            arrays.append(pa.array(values).cast(field.type) if whole else pa.array(values, field.type))
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise UsageError(f"trials: column {field.name!r}: {error}; it must be {field.type}.") from error
         names.append(field.name)
@@ -135,4 +137,5 @@ def _plain(column: pd.Series[Any]) -> list[Any]:
 
 
 def _missing(value: Any) -> bool:
-    return value is None or value != value or type(value).__name__ in ("NAType", "NaTType")
+    # NA is neither equal nor unequal to itself, NaN is unequal.
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value

@@ -183,6 +183,8 @@ def _array(values: Any, kind: Any) -> Any:
     if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype != object:
         # A copy: pyarrow would keep looking at an array that the caller fills again for the next row.
         return pa.array(values.copy()).cast(kind)
+    if pa.types.is_integer(kind):
+        return pa.array(list(values)).cast(kind)  # pa.array alone would cut 0.5 down to 0
     return pa.array(list(values), kind)
 
 
