@@ -241,10 +241,8 @@ def _expression(filters: Filters, schema: Any) -> Any:
         schema.empty_table().filter(expression)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise UsageError(
-            f"filters {filters!r}: {str(error).splitlines()[0]}; give a list such as [('step', '>=', 1000), "
-            "('loss', '<', 1.0)] "
-            "with "
-            "values of the columns' types."
+            f"filters {filters!r}: {str(error).splitlines()[0]}; give a list such as "
+            "[('step', '>=', 1000), ('loss', '<', 1.0)] with values of the columns' types."
         ) from error
     return expression
 
