@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from agents.sampling import MinibatchSampler
 from sweep.checkpoints import Checkpoints
 from sweep.errors import SweepError
 from sweep.learner import learner_shape, member_hypers
+from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.store import SweepStore
 from sweep.stopwatch import Stopwatch
@@ -30,26 +30,10 @@ from sweep.stopwatch import Stopwatch
 if TYPE_CHECKING:
     from sweep.store import SegmentWriter
 
-__all__ = ["Report", "train_pack"]
+__all__ = ["train_pack"]
 
 _CHUNK_STEPS = 256
 _PROGRESS_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where a pack is: `step` of `train_steps`; `return_mean` is the members' last mean return, NaN before one."""
-
-    pack_id: str
-    attempt: int
-    step: int
-    train_steps: int
-    members: int
-    active: int
-    steps_per_second: float
-    compiled: bool
-    return_mean: float
-    evaluated: bool
 
 
 def train_pack(
@@ -276,6 +260,7 @@ class _Loop:
             "trials": trials,
             "seconds": seconds,
             "members": len(self.seeds),
+            "return_mean": self.return_mean,
             "steps": self.pack.step,
             "compiled": self.pack.compiled,
             "device": self.pack.device_name,

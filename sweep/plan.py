@@ -62,6 +62,8 @@ class PackSpec(_Frozen):
     strategy: Literal["fused", "looped"] = "fused"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     compile: bool = True
+    work: float = 0.0
+    """Arithmetic of the whole pack in floating-point operations of forward passes: for order and progress."""
 
     @property
     def config(self) -> TrialConfig:
@@ -99,9 +101,11 @@ def plan_packs(
         # One size for the packs of a group: they share the compiled code.
         size = _padded(max(counts))
         for count in counts:
-            packs.append(_pack(group[first : first + count], size, fingerprints, resources, scheduler))
+            members = group[first : first + count]
+            work = size * _work_of_member(members[0][1].config, describe)
+            packs.append(_pack(members, size, fingerprints, resources, scheduler, work))
             first += count
-    return sorted(packs, key=lambda pack: (-_work(pack, describe), pack.pack_id))
+    return sorted(packs, key=lambda pack: (-pack.work, pack.pack_id))
 
 
 def _cap(
@@ -128,6 +132,7 @@ def _pack(
     fingerprints: Mapping[str, str],
     resources: Resources,
     scheduler: Scheduler,
+    work: float,
 ) -> PackSpec:
     config, protocol = group[0][1].config, group[0][1].protocol
     ids = tuple(trial_id for trial_id, _ in group)
@@ -147,6 +152,7 @@ def _pack(
         strategy=_strategy(config, resources),
         precision=resources.precision,
         compile=resources.compile,
+        work=work,
     )
 
 
@@ -160,7 +166,7 @@ def _strategy(config: TrialConfig, resources: Resources) -> Literal["fused", "lo
     return "fused" if resources.strategy == "auto" else resources.strategy
 
 
-def _work(pack: PackSpec, describe: Callable[[str], EnvironmentSpec]) -> float:
-    env = describe(pack.config.env)
-    cost = network_cost(pack.config, env.observation_shape, env.num_actions)
-    return pack.size * pack.train_steps * pack.config.batch_size * cost.flops
+def _work_of_member(config: TrialConfig, describe: Callable[[str], EnvironmentSpec]) -> float:
+    env = describe(config.env)
+    cost = network_cost(config, env.observation_shape, env.num_actions)
+    return config.train_steps * config.batch_size * cost.flops

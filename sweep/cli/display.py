@@ -1,0 +1,168 @@
+"""Live progress on a terminal, and plain lines where there is none."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweep.datasets import progress_file
+from sweep.pack_progress import read_json
+from sweep.status import PackStatus, read_packs, seconds_left, totals_of
+from sweep.store import SweepStore
+
+__all__ = ["TerminalDisplay", "duration"]
+
+_REFRESH_SECONDS = 1.0
+_PLAIN_SECONDS = 15.0
+_MOST_ROWS = 12
+
+
+class TerminalDisplay:
+    """Shows a run on `console`: a live table on a terminal, a line every quarter of a minute elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._warned: set[str] = set()
+
+    def say(self, text: str) -> None:
+        """See `Display.say`."""
+        self.console.print(text, highlight=False)
+
+    @contextmanager
+    def collecting(self, root: Path, names: Sequence[str]) -> Iterator[None]:
+        """See `Display.collecting`."""
+        self.say(f"collecting {' and '.join(names)} in the real environments")
+        with self._shown(lambda: _collection(root, names), lambda: _collection_line(root, names)):
+            yield
+
+    @contextmanager
+    def following(self, store: SweepStore) -> Iterator[None]:
+        """See `Display.following`."""
+
+        def packs() -> list[PackStatus]:
+            found = read_packs(store)
+            self._warn(found)
+            return found
+
+        with self._shown(lambda: _packs_table(packs()), lambda: _packs_line(packs())):
+            yield
+
+    def _warn(self, packs: Sequence[PackStatus]) -> None:
+        for pack in packs:
+            if pack.eager_because and pack.eager_because not in self._warned:
+                self._warned.add(pack.eager_because)
+                self.say(
+                    f"[yellow]training runs eagerly, about 4 times slower than compiled: {pack.eager_because}. "
+                    "`sweep doctor` says how to mend it.[/yellow]"
+                )
+            if pack.error and pack.pack_id not in self._warned:
+                self._warned.add(pack.pack_id)
+                self.say(f"[red]pack {pack.pack_id} failed: {pack.error}[/red]")
+
+    @contextmanager
+    def _shown(self, table: Callable[[], RenderableType], line: Callable[[], str]) -> Iterator[None]:
+        if self.console.is_terminal:
+            with Live(table(), console=self.console, auto_refresh=False, transient=False) as live:
+                with _repeated(lambda: live.update(table(), refresh=True), _REFRESH_SECONDS):
+                    yield
+                live.update(table(), refresh=True)
+        else:
+            with _repeated(lambda: self.say(line()), _PLAIN_SECONDS):
+                yield
+            self.say(line())
+
+
+def duration(seconds: float | None) -> str:
+    """`1:02:03`, or `?` where it is not known."""
+    return "?" if seconds is None else str(timedelta(seconds=round(seconds)))
+
+
+@contextmanager
+def _repeated(action: Callable[[], Any], seconds: float) -> Iterator[None]:
+    stop = threading.Event()
+
+    def loop() -> None:
+        while not stop.wait(seconds):
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001 - a picture that fails must not end the work it shows
+                if not isinstance(error, (OSError, ValueError, KeyError, RuntimeError)):
+                    raise
+
+    thread = threading.Thread(target=loop, name="sweep-display", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _packs_table(packs: Sequence[PackStatus]) -> RenderableType:
+    totals = totals_of(list(packs))
+    running = [pack for pack in packs if pack.state in ("running", "silent")]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for header in ("pack", "trials", "step", "", "steps/s"):
+        table.add_column(header, justify="right" if header in ("trials", "step", "steps/s") else "left")
+    for pack in running[:_MOST_ROWS]:
+        bar = ProgressBar(total=max(pack.train_steps, 1), completed=pack.step, width=24)
+        pace = f"{pack.steps_per_second:,.0f}" if pack.steps_per_second else "starting"
+        table.add_row(pack.pack_id, str(pack.trials), f"{pack.step:,}/{pack.train_steps:,}", bar, pace)
+    head = Table.grid(padding=(0, 2))
+    head.add_row(
+        ProgressBar(total=1.0, completed=totals["share_done"], width=40), Text(_packs_line(packs), style="bold")
+    )
+    return Group(head, table) if running else head
+
+
+def _packs_line(packs: Sequence[PackStatus]) -> str:
+    totals = totals_of(list(packs))
+    done = sum(pack.trials for pack in packs if pack.state == "done")
+    failed = sum(pack.state == "failed" for pack in packs)
+    return (
+        f"{totals['share_done']:.0%} · packs {totals['packs_done']:.0f}/{totals['packs']:.0f}"
+        f"{f' ({failed} failed)' if failed else ''} · trials {done}/{sum(pack.trials for pack in packs)} · "
+        f"{totals['steps_per_second']:,.0f} steps/s · left {duration(seconds_left(list(packs)))}"
+    )
+
+
+def _collection(root: Path, names: Sequence[str]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for name in names:
+        said = read_json(progress_file(root, name)) or {"done": 0, "total": 1, "info": {}}
+        ended = (root / "datasets" / name / "dataset.json").exists()
+        done = said["total"] if ended else said["done"]
+        table.add_row(name, ProgressBar(total=said["total"], completed=done, width=40), _collected(said, ended))
+    return table
+
+
+def _collection_line(root: Path, names: Sequence[str]) -> str:
+    parts = []
+    for name in names:
+        said = read_json(progress_file(root, name))
+        ended = (root / "datasets" / name / "dataset.json").exists()
+        parts.append(f"{name}: {_collected(said or {'info': {}, 'done': 0, 'total': 0}, ended)}")
+    return " · ".join(parts)
+
+
+def _collected(said: dict[str, Any], ended: bool) -> str:
+    if ended:
+        return "made"
+    info = said["info"]
+    pace = info.get("steps_per_second")
+    recent = info.get("recent_mean_return")
+    return (
+        f"{said['done']:,}/{said['total']:,} agent steps"
+        + (f" · {pace:,.0f}/s" if pace else "")
+        + (f" · recent mean return {recent:.2f}" if recent is not None else "")
+    )

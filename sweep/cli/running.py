@@ -1,0 +1,105 @@
+"""`sweep run`."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+from sweep.cli.common import Json, Root, StudyName, console, print_json
+
+__all__ = ["register"]
+
+
+class Scheduler(enum.StrEnum):
+    """Which trials run to their end."""
+
+    fifo = "fifo"
+    asha = "asha"
+    median = "median"
+
+
+class Strategy(enum.StrEnum):
+    """How the members of a pack are computed."""
+
+    auto = "auto"
+    fused = "fused"
+    looped = "looped"
+
+
+class Precision(enum.StrEnum):
+    """What numbers the arithmetic is done in."""
+
+    float32 = "float32"
+    tf32 = "tf32"
+    bfloat16 = "bfloat16"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to `app`."""
+    app.command("run")(run)
+
+
+def run(
+    study: StudyName,
+    root: Root,
+    name: Annotated[str | None, typer.Option(help="The sweep's name; the study's without it.")] = None,
+    address: Annotated[str | None, typer.Option(help="A running Ray cluster; here, on our own Ray, without it.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Packs at once; one a core, or four a card.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    scheduler: Annotated[
+        Scheduler, typer.Option(help="fifo for studies; asha and median stop trials on their return and bias analyses.")
+    ] = Scheduler.fifo,
+    strategy: Annotated[Strategy, typer.Option(help="How members are computed; auto follows measurements.")] = Strategy.auto,
+    precision: Annotated[Precision, typer.Option(help="Recorded with the sweep.")] = Precision.float32,
+    compile_packs: Annotated[bool, typer.Option("--compile/--eager", help="Compile updates (needs a C++ compiler).")] = True,
+    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Copy results into MLflow while training.")] = True,
+    mlflow_uri: Annotated[str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a study, or go on with it: what is finished is never trained again.
+
+    Stop it at any moment, however harshly; the same command goes on from the last checkpoints.
+    """
+    from rich.console import Console
+
+    from search_spaces import load_study
+    from sweep.cli.display import TerminalDisplay, duration
+    from sweep.run import RunOptions, run_study
+
+    loaded = load_study(study)
+    options = RunOptions(
+        address=address,
+        workers=workers,
+        device=device,
+        scheduler=scheduler.value,
+        strategy=strategy.value,
+        precision=precision.value,
+        compile=compile_packs,
+        mirror=mlflow,
+        tracking_uri=mlflow_uri,
+    )
+    display = TerminalDisplay(Console(stderr=True) if as_json else console)
+    summary = run_study(loaded, name or loaded.name, root, options, display)
+    if as_json:
+        print_json(summary.__dict__)
+    else:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.trials.items()))
+        console.print(
+            f"[bold]{summary.name}[/bold]: {counts}; {summary.trained_packs} packs trained in "
+            f"{duration(summary.seconds)}",
+            highlight=False,
+        )
+        for pack, reason in summary.failures.items():
+            console.print(f"[red]failed[/red] {pack}: {reason}", highlight=False)
+        if summary.mirror_complete is False:
+            console.print(f"[yellow]MLflow is not up to date; later: sweep sync {summary.name}[/yellow]")
+        where = f" --root {root}" if str(root) != "sweeps" else ""
+        console.print(
+            f"next: sweep report {summary.name}{where} · sweep export {summary.name} correlation{where} · "
+            f"sweep ui{where}",
+            highlight=False,
+        )
+    if not summary.complete:
+        raise typer.Exit(1)

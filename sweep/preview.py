@@ -1,0 +1,118 @@
+"""What running a study would mean: trials, packs, steps, time. Answers at once: nothing is started or made."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from agents.environments import describe
+from search_spaces import Axis, Study
+from sweep.datasets import find_datasets, fingerprints
+from sweep.plan import PackSpec, Resources, plan_packs
+from sweep.speeds import Speeds
+
+__all__ = ["Preview", "preview"]
+
+_ASSUMED_MEMORY = 8e9
+
+
+@dataclass(frozen=True)
+class Preview:
+    """`seconds` is wall time on `workers` workers, None where no speed was measured; `worker_hours` its cost."""
+
+    study: str
+    title: str
+    question: str
+    trials: int
+    shared: int
+    """Trials that more than one space holds; each runs once."""
+    spaces: list[dict[str, Any]]
+    datasets: list[dict[str, Any]]
+    packs: list[dict[str, Any]]
+    gradient_steps: int
+    device: str
+    workers: int
+    seconds: float | None
+    worker_hours: float | None
+    speed_source: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for `--json`."""
+        return asdict(self)
+
+
+def preview(study: Study, root: Path, gpu: str | None = None, workers: int | None = None) -> Preview:
+    """Plan `study` as `sweep run` would. `gpu`: a card's name; None is this machine's processor."""
+    found = find_datasets(root, study)
+    prints = fingerprints(study, found)
+    planned = study.trials()
+    trials = [(trial.config.trial_id(prints[trial.config.dataset]), trial) for trial in planned]
+    at_once = workers or (4 if gpu else len(os.sched_getaffinity(0)))
+    resources = Resources(device="cuda" if gpu else "cpu", workers=at_once, memory_bytes=_ASSUMED_MEMORY)
+    packs = plan_packs(trials, prints, describe, resources)
+    speeds = Speeds(root, gpu or "cpu")
+    estimates = [speeds.estimate(pack) for pack in packs]
+    sources = sorted({estimate.source for estimate in estimates if estimate})
+    known = [estimate.seconds for estimate in estimates if estimate]
+    complete = len(known) == len(packs)
+    return Preview(
+        study=study.name,
+        title=study.title,
+        question=study.question,
+        trials=len(trials),
+        shared=sum(len(trial.spaces) > 1 for trial in planned),
+        spaces=[
+            {
+                "name": space.name,
+                "trials": sum(space.name in trial.spaces for trial in planned),
+                "design": space.design.kind,
+                "seeds": list(space.seeds),
+                "axes": {name: _values(axis) for name, axis in space.axes.items()},
+            }
+            for space in study.spaces
+        ],
+        datasets=[
+            {
+                "name": name,
+                "env": study.datasets[name].env,
+                "fingerprint": prints[name],
+                "transitions": manifest.transitions if manifest else None,
+                "to_collect": None if manifest else study.datasets[name].collect.steps,  # type: ignore[union-attr]
+            }
+            for name, manifest in found.items()
+        ],
+        packs=[_row(pack, estimate.seconds if estimate else None) for pack, estimate in zip(packs, estimates, strict=True)],
+        gradient_steps=sum(len(pack.trials) * pack.train_steps for pack in packs),
+        device=gpu or "cpu",
+        workers=at_once,
+        seconds=_makespan(known, at_once) if complete else None,
+        worker_hours=sum(known) / 3600 if complete else None,
+        speed_source="; ".join(sources) if complete else f"no speed was measured on {gpu or 'cpu'} yet",
+    )
+
+
+def _values(axis: Axis) -> Any:
+    levels = axis.levels
+    return {"low": axis.low, "high": axis.high, "scale": axis.scale} if levels is None else list(levels)
+
+
+def _row(pack: PackSpec, seconds: float | None) -> dict[str, Any]:
+    return {
+        "pack_id": pack.pack_id,
+        "trials": len(pack.trials),
+        "size": pack.size,
+        "steps": pack.train_steps,
+        "dataset": pack.dataset,
+        "seconds": seconds,
+    }
+
+
+def _makespan(seconds: list[float], workers: int) -> float:
+    """Wall time of packs handed out longest first to whoever is free."""
+    busy = [0.0] * workers
+    for one in sorted(seconds, reverse=True):
+        first = min(range(workers), key=busy.__getitem__)
+        busy[first] += one
+    return max(busy, default=0.0)

@@ -1,0 +1,228 @@
+"""Ray and Ray Tune: starting or joining a cluster, and running packs on it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from search_spaces import DatasetRecipe
+from sweep.errors import SweepError, UsageError
+from sweep.plan import PackSpec
+from sweep.settings import quiet_environment
+from sweep.store import SweepStore
+
+__all__ = ["TuneSession", "collect_missing", "train_packs"]
+
+_MEMORY_SHARE = 0.6
+_OBJECT_STORE_BYTES = 128 * 2**20
+_MAX_FAILURES = 3
+_PACKS_PER_CARD = 4
+
+
+class TuneSession:
+    """A connection to Ray: to the cluster at `address`, or to a Ray of our own that ends with the block.
+
+    Afterwards `device` ("cpu" or "cuda"), `workers` (packs at once) and `memory_per_worker` (bytes) say what
+    there is. Raises UsageError where the cluster cannot be reached or has no such device.
+    """
+
+    def __init__(self, address: str | None, workers: int | None, device: str) -> None:
+        self.address = address
+        self._wanted_workers = workers
+        self._wanted_device = device
+        self.device, self.workers, self.memory_per_worker = "cpu", 1, 0.0
+
+    def __enter__(self) -> TuneSession:
+        os.environ.update(quiet_environment())
+        import ray
+
+        if ray.is_initialized():
+            self._ours = False
+        else:
+            self._ours = True
+            self._connect(ray)
+        resources = ray.cluster_resources()
+        cpus, gpus = int(resources.get("CPU", 1)), float(resources.get("GPU", 0))
+        self.device = _choose_device(self._wanted_device, gpus)
+        at_once = cpus if self.device == "cpu" else min(cpus, int(gpus * _PACKS_PER_CARD))
+        self.workers = min(self._wanted_workers or at_once, at_once)
+        self.memory_per_worker = self._memory(resources)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        import ray
+
+        if self._ours:
+            ray.shutdown()
+
+    def _connect(self, ray: Any) -> None:
+        common: dict[str, Any] = {
+            "log_to_driver": False,
+            "logging_level": logging.WARNING,
+            "runtime_env": {"env_vars": quiet_environment()},
+        }
+        if self.address is not None:
+            try:
+                ray.init(address=self.address, **common)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                raise UsageError(
+                    f"--address {self.address!r}: no Ray cluster answers there ({error}). Start one (`ray start "
+                    "--head`), correct the address, or leave --address out to run here."
+                ) from error
+            return
+        # A Ray of our own, even where RAY_ADDRESS points to a cluster: that one was not asked for.
+        ray.init(
+            address="local",
+            num_cpus=self._wanted_workers or len(os.sched_getaffinity(0)),
+            include_dashboard=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            **common,
+        )
+
+    def _memory(self, resources: Mapping[str, float]) -> float:
+        if self.device == "cuda":
+            import torch
+
+            if torch.cuda.is_available():
+                return float(torch.cuda.get_device_properties(0).total_memory) / _PACKS_PER_CARD * 0.8
+            raise UsageError(
+                "the cluster has GPUs but the machine that plans has none to measure their memory by: run "
+                "`sweep run` on a machine with the same cards."
+            )
+        import psutil
+
+        memory = min(resources.get("memory", float("inf")), float(psutil.virtual_memory().available))
+        return _MEMORY_SHARE * memory / self.workers
+
+
+def collect_missing(session: TuneSession, root: Path, recipes: Mapping[str, DatasetRecipe]) -> None:
+    """Make datasets by their recipes, side by side on the cluster. Raises the first error there was."""
+    import ray
+
+    remote = ray.remote(max_retries=2)(_collect)
+    pending = [remote.remote(str(root), name, recipe.model_dump_json()) for name, recipe in recipes.items()]
+    for name, task in zip(recipes, pending, strict=True):
+        try:
+            ray.get(task)
+        except ray.exceptions.RayTaskError as error:
+            raise SweepError(f"dataset {name!r} could not be made: {error.cause}") from error
+
+
+def train_packs(session: TuneSession, store: SweepStore, root: Path, packs: Sequence[PackSpec]) -> None:
+    """Run `packs` as Tune trials, the longest first, to the end of each.
+
+    A worker that dies is started again up to three times and goes on from its pack's last checkpoint. Packs
+    without a result afterwards have a failure in the store that says why.
+    """
+    from ray import tune
+
+    from sweep.trainable import run_pack_trial
+
+    def resources(config: dict[str, Any]) -> Any:
+        spec = by_json[config["pack"]]
+        return tune.PlacementGroupFactory([{"CPU": spec.cpus, **({"GPU": spec.gpus} if spec.gpus else {})}])
+
+    ordered = sorted(packs, key=lambda pack: (-pack.work, pack.pack_id))
+    by_json = {pack.model_dump_json(): pack for pack in ordered}
+    with tempfile.TemporaryDirectory(prefix="rankscope-tune-", ignore_cleanup_errors=True) as scratch:
+        tuner = tune.Tuner(
+            tune.with_resources(run_pack_trial, resources),
+            param_space={
+                "root": str(root.resolve()),
+                "sweep": store.name,
+                "pack": tune.grid_search(list(by_json)),
+            },
+            tune_config=tune.TuneConfig(
+                scheduler=_scheduler(packs),
+                max_concurrent_trials=session.workers,
+                trial_name_creator=lambda trial: by_json[trial.config["pack"]].pack_id,
+                trial_dirname_creator=lambda trial: by_json[trial.config["pack"]].pack_id,
+            ),
+            # Tune's own folder is scratch: nothing is ever restored from it, the store is the truth.
+            run_config=tune.RunConfig(
+                name=store.name,
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
+                verbose=0,
+                callbacks=[],
+            ),
+        )
+        outcome = tuner.fit()
+    _account(store, packs, outcome)
+
+
+def _scheduler(packs: Sequence[PackSpec]) -> Any:
+    from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
+
+    kind = packs[0].scheduler
+    if kind == "fifo":
+        return FIFOScheduler()
+    most, first = max(p.train_steps for p in packs), min(p.protocol.eval_every for p in packs)
+    common: dict[str, Any] = {"time_attr": "step", "metric": "return_mean", "mode": "max"}
+    if kind == "asha":
+        return ASHAScheduler(max_t=most, grace_period=first, **common)
+    return MedianStoppingRule(grace_period=first, min_samples_required=3, **common)
+
+
+def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> None:
+    """See to it that every pack that ended has a result or a failure."""
+    done, failures = store.packs_done(), store.failures()
+    results = {result.config["pack"]: result for result in outcome if result.config}
+    for pack in packs:
+        if pack.pack_id in done:
+            continue
+        result = results.get(pack.model_dump_json())
+        attempts = store.attempts(pack.pack_id)
+        said = {failure["attempt"] for failure in failures.get(pack.pack_id, [])}
+        if result is not None and result.error is None and _stopped_early(pack, result):
+            step = store.last_step(pack.pack_id) or 0
+            ended = {"status": "finished", "final_step": step}
+            store.finish_pack(
+                pack.pack_id,
+                {"attempt": attempts[-1]["attempt"], "trials": dict.fromkeys(pack.trials, ended), "stopped_early": True},
+            )
+        elif attempts and attempts[-1]["attempt"] not in said and result is not None and result.error is not None:
+            reason = str(result.error).strip().splitlines()[-1] if str(result.error).strip() else "unknown"
+            store.fail_pack(
+                pack.pack_id,
+                attempts[-1]["attempt"],
+                {"reason": f"its process died: {reason}", "error": str(result.error)[-4000:]},
+            )
+
+
+def _stopped_early(pack: PackSpec, result: Any) -> bool:
+    metrics = result.metrics or {}
+    return pack.scheduler != "fifo" and "outcome" not in metrics and "step" in metrics
+
+
+def _choose_device(wanted: str, gpus: float) -> str:
+    kind = "cuda" if wanted == "auto" and gpus > 0 else "cpu" if wanted == "auto" else wanted.split(":")[0]
+    if kind not in ("cpu", "cuda"):
+        raise UsageError(f"--device {wanted!r}: it must be auto, cpu or cuda.")
+    if kind == "cuda" and gpus <= 0:
+        raise UsageError(
+            f"--device {wanted!r}: Ray sees no GPU. Use --device cpu, or check that the driver and a CUDA build of "
+            "PyTorch are installed (`sweep doctor`)."
+        )
+    return kind
+
+
+def _collect(root: str, name: str, recipe: str) -> str:
+    from sweep.datasets import collect_dataset, collect_spec, progress_file
+    from sweep.pack_progress import write_json
+
+    def progress(done: int, total: int, info: dict[str, Any]) -> None:
+        write_json(progress_file(Path(root), name), {"done": done, "total": total, "info": info})
+
+    spec = collect_spec(DatasetRecipe.model_validate_json(recipe))
+    try:
+        return collect_dataset(Path(root), name, spec, progress)
+    finally:
+        progress_file(Path(root), name).unlink(missing_ok=True)
