@@ -22,7 +22,9 @@ def use_compile_cache(folder: Path) -> None:
 
 def why_not_compile(device: torch.device) -> str | None:
     """Why updates cannot be compiled for ``device`` here, or None where they can."""
-    if device.type == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++") if name):
+    if device.type == "cpu" and not any(
+        shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++") if name
+    ):
         return "no C++ compiler was found (looked for $CXX, g++, clang++)"
     if device.type == "cuda":
         try:
@@ -50,7 +52,9 @@ def _with_own_code(method: Callable[..., None]) -> Callable[..., None]:
     """
     function: Any = method.__func__  # type: ignore[attr-defined]
     code = function.__code__.replace()
-    copy = FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
+    copy = FunctionType(
+        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
     return MethodType(copy, method.__self__)  # type: ignore[attr-defined]
 
 

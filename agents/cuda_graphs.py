@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 
-def capture(update: Callable[[Any], None], state: dict[str, Tensor], warmup: int = 3) -> Callable[[Any], None]:
+def capture(
+    update: Callable[[Any], None], state: dict[str, Tensor], warmup: int = 3
+) -> Callable[[Any], None]:
     """``update`` recorded as a CUDA graph at its first call, and replayed from then on.
 
     ``update`` must read its argument's tensors and ``state`` and write ``state`` in place, all of fixed shape.

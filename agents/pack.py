@@ -236,7 +236,8 @@ class Pack:
     def _initial_params(self, members: Sequence[MemberHypers]) -> Parameters:
         drawn = [self.network.init(generator(member.seed, "init")) for member in members]
         return {
-            name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.device) for name in drawn[0]
+            name: torch.from_numpy(np.stack([one[name] for one in drawn])).to(self.device)
+            for name in drawn[0]
         }
 
     def _stack_hypers(self, members: Sequence[MemberHypers]) -> tuple[Hypers, OptimizerHypers]:
@@ -272,7 +273,9 @@ class Members:
 
     def gradients(self, batch: Batch) -> tuple[Parameters, LossOutput]:
         """Gradients of the training loss on ``batch`` (leaves ``[M, B, ...]``), and the loss's report ``[M]``."""
-        differentiate = vmap(grad_and_value(self._pack._member_loss, has_aux=True), in_dims=(0, 0, 0, 0, None))
+        differentiate = vmap(
+            grad_and_value(self._pack._member_loss, has_aux=True), in_dims=(0, 0, 0, 0, None)
+        )
         grads, (_, report) = differentiate(
             self.params, self.target_params, batch, self._hypers, self._pack._step
         )

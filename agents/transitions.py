@@ -29,7 +29,7 @@ class BatchReader:
         frame_shape = tuple(self.data.frames.shape[1:])
         self.stacked = frame_shape != tuple(shape.observation_shape)
         expected = (self.frames_per_state, *frame_shape) if self.stacked else frame_shape
-        if not self.stacked and self.frames_per_state != 1 or expected != tuple(shape.observation_shape):
+        if (not self.stacked and self.frames_per_state != 1) or expected != tuple(shape.observation_shape):
             raise AgentError(
                 f"the dataset gives observations {expected} ({self.frames_per_state} frame(s) of {frame_shape}) but "
                 f"the learner expects {tuple(shape.observation_shape)}."
@@ -44,7 +44,9 @@ class BatchReader:
         """What ``read`` needs for step ``row`` of ``chosen``: numbers, or raw arrays already on the device."""
         if self.gathers_on_device:
             return chosen[row]
-        return tuple(part.pin_memory().to(self.device, non_blocking=True) for part in self._gather(chosen[row]))
+        return tuple(
+            part.pin_memory().to(self.device, non_blocking=True) for part in self._gather(chosen[row])
+        )
 
     def read(self, selected: Any) -> Batch:
         """The minibatch ``[N, B, ...]``: images scaled to [0, 1], rewards clipped if the shape says so."""

@@ -48,7 +48,7 @@ class Checkpoints:
         for path in reversed(self._paths()):
             try:
                 state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with the file, the one before it will do
+            except Exception as error:
                 logger.warning("%s cannot be read (%s); going on from the one before it.", path, error)
                 continue
             return state

@@ -24,8 +24,8 @@ from sweep.errors import SweepError
 from sweep.learner import learner_shape, member_hypers
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
-from sweep.store import SweepStore
 from sweep.stopwatch import Stopwatch
+from sweep.store import SweepStore
 
 if TYPE_CHECKING:
     from sweep.store import SegmentWriter
@@ -100,7 +100,10 @@ class _Loop:
     def run(self) -> dict[str, Any]:
         with closing(
             make_evaluation_environment(
-                self.spec.config.env, len(self.seeds), self.protocol.eval_episodes, num_threads=self.spec.threads
+                self.spec.config.env,
+                len(self.seeds),
+                self.protocol.eval_episodes,
+                num_threads=self.spec.threads,
             )
         ) as self.environment:
             if self.resume_step < 0:

@@ -24,7 +24,10 @@ __all__ = ["read_progress", "write_progress"]
 def write_progress(store: SweepStore, report: Report) -> None:
     """Replace the pack's progress file."""
     path = _path(store, report.pack_id)
-    about = {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in dataclasses.asdict(report).items()}
+    about = {
+        k: None if isinstance(v, float) and math.isnan(v) else v
+        for k, v in dataclasses.asdict(report).items()
+    }
     write_json(path, {**about, "updated": time.time()})
 
 

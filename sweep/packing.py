@@ -16,7 +16,12 @@ PACK_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64)
 _CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 # Where fusing stops paying. Small MLPs gain up to about 32 members (docs/benchmarks.md, pack_throughput);
 # convolutions fill a CPU core with 4, and every further member only makes a lost checkpoint dearer.
-_WORTH_FUSING = {("mlp", "cpu"): 32, ("nature_dqn", "cpu"): 4, ("mlp", "cuda"): 64, ("nature_dqn", "cuda"): 16}
+_WORTH_FUSING = {
+    ("mlp", "cpu"): 32,
+    ("nature_dqn", "cpu"): 4,
+    ("mlp", "cuda"): 64,
+    ("nature_dqn", "cuda"): 16,
+}
 
 
 @dataclass(frozen=True)

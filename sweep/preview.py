@@ -83,7 +83,10 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
             }
             for name, manifest in found.items()
         ],
-        packs=[_row(pack, estimate.seconds if estimate else None) for pack, estimate in zip(packs, estimates, strict=True)],
+        packs=[
+            _row(pack, estimate.seconds if estimate else None)
+            for pack, estimate in zip(packs, estimates, strict=True)
+        ],
         gradient_steps=sum(len(pack.trials) * pack.train_steps for pack in packs),
         device=gpu or "cpu",
         workers=at_once,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,7 +15,7 @@ from agents.data import Manifest
 from agents.environments import describe
 from search_spaces import PlannedTrial, Study
 from sweep.datasets import check_made, find_datasets, fingerprints
-from sweep.errors import SweepError, UsageError
+from sweep.errors import UsageError
 from sweep.mirror import start_mirror_process
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.provenance import sweep_record
@@ -152,9 +151,7 @@ def _plan(
 ) -> list[PackSpec]:
     """All packs of the sweep: those planned before, and a new generation for trials that are new."""
     prints = fingerprints(study, dict(datasets))
-    wanted = {
-        trial.config.trial_id(prints[trial.config.dataset]): trial for trial in study.trials()
-    }
+    wanted = {trial.config.trial_id(prints[trial.config.dataset]): trial for trial in study.trials()}
     packs = [PackSpec.model_validate(spec) for plan in store.plans() for spec in plan["packs"].values()]
     planned = {trial_id: pack for pack in packs for trial_id in pack.trials}
     for trial_id in wanted.keys() & planned.keys():
@@ -178,7 +175,9 @@ def _plan(
 def _check_same_protocol(name: str, trial: PlannedTrial, pack: PackSpec) -> None:
     now, then = trial.protocol.model_dump(), pack.protocol.model_dump()
     if now != then:
-        differ = ", ".join(f"{key} {then[key]!r} then, {now[key]!r} now" for key in now if now[key] != then[key])
+        differ = ", ".join(
+            f"{key} {then[key]!r} then, {now[key]!r} now" for key in now if now[key] != then[key]
+        )
         raise UsageError(
             f"sweep {name!r} was begun with another protocol ({differ}): its trials would be measured in two "
             "ways. Restore the protocol, or choose another --name."
@@ -230,9 +229,7 @@ def _summary(
     store: SweepStore, name: str, seconds: float, trained: int, mirror_complete: bool | None
 ) -> RunSummary:
     done = store.packs_done()
-    failures = {
-        pack: found[-1]["reason"] for pack, found in store.failures().items() if pack not in done
-    }
+    failures = {pack: found[-1]["reason"] for pack, found in store.failures().items() if pack not in done}
     counts = store.trials()["status"].value_counts()
     return RunSummary(
         name=name,

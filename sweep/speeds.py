@@ -47,7 +47,8 @@ class Speeds:
         for row in _reference():
             if (row["device"], row["network"], row["batch_size"]) == (self.device, *_reference_kind(pack)):
                 return Estimate(
-                    row["compile_seconds"] + pack.work / (row["gflops"] * 1e9), f"measured on {row['machine']}"
+                    row["compile_seconds"] + pack.work / (row["gflops"] * 1e9),
+                    f"measured on {row['machine']}",
                 )
         return None
 

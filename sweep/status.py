@@ -92,7 +92,9 @@ def read_packs(store: SweepStore) -> list[PackStatus]:
     found = []
     for plan in store.plans():
         for pack_id, spec in plan["packs"].items():
-            found.append(_pack(store, pack_id, spec, pack_id in done, failures.get(pack_id, []), running, now))
+            found.append(
+                _pack(store, pack_id, spec, pack_id in done, failures.get(pack_id, []), running, now)
+            )
     return found
 
 
@@ -152,7 +154,9 @@ def seconds_left(packs: list[PackStatus]) -> float | None:
         for pack in packs
         if pack.steps_per_second
     )
-    left = sum(pack.work * (1 - pack.step / max(pack.train_steps, 1)) for pack in packs if pack.state != "failed")
+    left = sum(
+        pack.work * (1 - pack.step / max(pack.train_steps, 1)) for pack in packs if pack.state != "failed"
+    )
     return left / pace if pace else None
 
 

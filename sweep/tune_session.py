@@ -186,9 +186,18 @@ def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> None
             ended = {"status": "finished", "final_step": step}
             store.finish_pack(
                 pack.pack_id,
-                {"attempt": attempts[-1]["attempt"], "trials": dict.fromkeys(pack.trials, ended), "stopped_early": True},
+                {
+                    "attempt": attempts[-1]["attempt"],
+                    "trials": dict.fromkeys(pack.trials, ended),
+                    "stopped_early": True,
+                },
             )
-        elif attempts and attempts[-1]["attempt"] not in said and result is not None and result.error is not None:
+        elif (
+            attempts
+            and attempts[-1]["attempt"] not in said
+            and result is not None
+            and result.error is not None
+        ):
             reason = str(result.error).strip().splitlines()[-1] if str(result.error).strip() else "unknown"
             store.fail_pack(
                 pack.pack_id,

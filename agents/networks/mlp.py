@@ -25,7 +25,9 @@ class MLP:
         """Weights ``[out, in]`` and biases ``[out]`` of every layer, float32."""
         params: dict[str, np.ndarray] = {}
         for layer, (fan_in, out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
-            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(generator, (out, fan_in), fan_in)
+            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(
+                generator, (out, fan_in), fan_in
+            )
         return params
 
     def apply(

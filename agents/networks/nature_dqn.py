@@ -42,10 +42,14 @@ class NatureDQN:
         channels = self.channels
         for layer, (out, kernel, _) in enumerate(CONVOLUTIONS):
             shape, fan_in = (out, channels, kernel, kernel), channels * kernel * kernel
-            params[f"conv{layer}.weight"], params[f"conv{layer}.bias"] = fan_in_uniform(generator, shape, fan_in)
+            params[f"conv{layer}.weight"], params[f"conv{layer}.bias"] = fan_in_uniform(
+                generator, shape, fan_in
+            )
             channels = out
         for layer, (fan_in, out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
-            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(generator, (out, fan_in), fan_in)
+            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(
+                generator, (out, fan_in), fan_in
+            )
         return params
 
     def apply(

@@ -51,7 +51,9 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    Console(stderr=True).print(f"[bold red]error:[/bold red] {_escaped(message)}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(
+        f"[bold red]error:[/bold red] {_escaped(message)}", highlight=False, soft_wrap=True
+    )
     sys.exit(code)
 
 

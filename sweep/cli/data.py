@@ -28,7 +28,17 @@ def list_all(root: Root, as_json: Json = False) -> None:
     if not found:
         console.print(f"no datasets under {root} yet; `sweep data collect` makes one.")
         return
-    table = Table("name", "environment", "transitions", "episodes", "mean return", "size", "fingerprint", "source", box=None)
+    table = Table(
+        "name",
+        "environment",
+        "transitions",
+        "episodes",
+        "mean return",
+        "size",
+        "fingerprint",
+        "source",
+        box=None,
+    )
     for one in found:
         row = _row(one)
         if one.manifest is None:
@@ -70,7 +80,9 @@ def collect(
     name: Annotated[str, typer.Option(help="The dataset's name.")],
     steps: Annotated[int, typer.Option(min=1, help="Agent steps, over all environments together.")],
     agent: Annotated[str, typer.Option(help="dqn or random.")] = "dqn",
-    noise: Annotated[float, typer.Option(min=0, max=1, help="Probability of a uniform action in place of any.")] = 0.0,
+    noise: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability of a uniform action in place of any.")
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     num_envs: Annotated[int, typer.Option(min=1, help="Environments that step together.")] = 16,
     network: Annotated[str, typer.Option(help="mlp, or nature_dqn for images.")] = "mlp",
@@ -92,9 +104,16 @@ def collect(
             "random_action_noise": noise,
         }
     recipe = DatasetRecipe(
-        name=name, env=env, collect=Collect(agent=agent, steps=steps, seed=seed, num_envs=num_envs, **learning)  # type: ignore[arg-type]
+        name=name,
+        env=env,
+        collect=Collect(agent=agent, steps=steps, seed=seed, num_envs=num_envs, **learning),  # type: ignore[arg-type]
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[pace]}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(name, total=steps, pace="")
 

@@ -95,7 +95,7 @@ def _repeated(action: Callable[[], Any], seconds: float) -> Iterator[None]:
         while not stop.wait(seconds):
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - a picture that fails must not end the work it shows
+            except Exception as error:
                 if not isinstance(error, (OSError, ValueError, KeyError, RuntimeError)):
                     raise
 
@@ -120,7 +120,8 @@ def _packs_table(packs: Sequence[PackStatus]) -> RenderableType:
         table.add_row(pack.pack_id, str(pack.trials), f"{pack.step:,}/{pack.train_steps:,}", bar, pace)
     head = Table.grid(padding=(0, 2))
     head.add_row(
-        ProgressBar(total=1.0, completed=totals["share_done"], width=40), Text(_packs_line(packs), style="bold")
+        ProgressBar(total=1.0, completed=totals["share_done"], width=40),
+        Text(_packs_line(packs), style="bold"),
     )
     return Group(head, table) if running else head
 
@@ -142,7 +143,9 @@ def _collection(root: Path, names: Sequence[str]) -> RenderableType:
         said = read_json(progress_file(root, name)) or {"done": 0, "total": 1, "info": {}}
         ended = (root / "datasets" / name / "dataset.json").exists()
         done = said["total"] if ended else said["done"]
-        table.add_row(name, ProgressBar(total=said["total"], completed=done, width=40), _collected(said, ended))
+        table.add_row(
+            name, ProgressBar(total=said["total"], completed=done, width=40), _collected(said, ended)
+        )
     return table
 
 

@@ -32,14 +32,20 @@ def list_studies(as_json: Json = False) -> None:
     for study in found:
         table.add_row(study.name, study.title)
     console.print(table)
-    console.print("`sweep show STUDY` previews one; a path to a YAML file works wherever a study's name does.")
+    console.print(
+        "`sweep show STUDY` previews one; a path to a YAML file works wherever a study's name does."
+    )
 
 
 def show(
     study: StudyName,
     root: Root,
-    gpu: Annotated[str | None, typer.Option(help="Estimate for this card, by the name PyTorch gives it.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Packs at once; one a core, or 4 on a card.")] = None,
+    gpu: Annotated[
+        str | None, typer.Option(help="Estimate for this card, by the name PyTorch gives it.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Packs at once; one a core, or 4 on a card.")
+    ] = None,
     packs: Annotated[bool, typer.Option("--packs", help="List every pack.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -59,21 +65,37 @@ def show(
         table.add_row(space["name"], str(space["trials"]), space["design"], str(len(space["seeds"])), axes)
     console.print(table)
     shared = f" ({found.shared} in more than one space, run once)" if found.shared else ""
-    console.print(f"\n{found.trials} trials{shared} in {len(found.packs)} packs, {found.gradient_steps:,} gradient steps")
+    console.print(
+        f"\n{found.trials} trials{shared} in {len(found.packs)} packs, {found.gradient_steps:,} gradient steps"
+    )
     for one in found.datasets:
-        state = f"{one['transitions']:,} transitions" if one["transitions"] else f"to collect, {one['to_collect']:,} steps"
+        state = (
+            f"{one['transitions']:,} transitions"
+            if one["transitions"]
+            else f"to collect, {one['to_collect']:,} steps"
+        )
         console.print(f"dataset {one['name']}: {one['env']}, {state}", highlight=False)
     unit = "card" if gpu else "core"
     console.print(
         f"about {duration(found.seconds)} on {found.workers} worker(s) of {found.device}, "
-        + (f"{found.worker_hours:.2f} {unit}-hours at one worker a {unit}; " if found.worker_hours is not None else "")
+        + (
+            f"{found.worker_hours:.2f} {unit}-hours at one worker a {unit}; "
+            if found.worker_hours is not None
+            else ""
+        )
         + f"{found.speed_source}; collecting data not counted",
         highlight=False,
     )
     if packs:
         rows = Table("pack", "trials", "size", "steps", "about", box=None)
         for pack in found.packs:
-            rows.add_row(pack["pack_id"], str(pack["trials"]), str(pack["size"]), f"{pack['steps']:,}", duration(pack["seconds"]))
+            rows.add_row(
+                pack["pack_id"],
+                str(pack["trials"]),
+                str(pack["size"]),
+                f"{pack['steps']:,}",
+                duration(pack["seconds"]),
+            )
         console.print(rows)
 
 
@@ -109,7 +131,9 @@ def doctor(root: Root, as_json: Json = False) -> None:
     else:
         table = Table("", "what", "found", "mend", box=None)
         for finding in findings:
-            mark = {"good": "[green]ok[/green]", "warning": "[yellow]![/yellow]", "bad": "[red]x[/red]"}[finding.state]
+            mark = {"good": "[green]ok[/green]", "warning": "[yellow]![/yellow]", "bad": "[red]x[/red]"}[
+                finding.state
+            ]
             table.add_row(mark, finding.what, finding.found, finding.mend or "")
         console.print(table)
     if any(finding.state == "bad" for finding in findings):
@@ -131,12 +155,19 @@ def _print_status(found: Any, *, detailed: bool) -> None:
     for space, per_status in found.spaces.items():
         done = sum(per_status.get(one, 0) for one in ("finished", "diverged"))
         rest = ", ".join(f"{n} {s}" for s, n in sorted(per_status.items()) if s != "finished")
-        console.print(f"  {space}: {done}/{sum(per_status.values())}{f' ({rest})' if rest else ''}", highlight=False)
+        console.print(
+            f"  {space}: {done}/{sum(per_status.values())}{f' ({rest})' if rest else ''}", highlight=False
+        )
     for pack in found.packs:
         if pack.state == "failed":
-            console.print(f"  [red]failed[/red] {pack.pack_id} after {pack.attempts} attempt(s): {pack.error}", highlight=False)
+            console.print(
+                f"  [red]failed[/red] {pack.pack_id} after {pack.attempts} attempt(s): {pack.error}",
+                highlight=False,
+            )
         elif detailed and pack.state in ("running", "silent"):
-            console.print(f"  {pack.state} {pack.pack_id}: {pack.step:,}/{pack.train_steps:,}", highlight=False)
+            console.print(
+                f"  {pack.state} {pack.pack_id}: {pack.step:,}/{pack.train_steps:,}", highlight=False
+            )
     for problem in found.corrupt:
         console.print(f"  [red]damaged[/red] {problem}", highlight=False)
     mirror = found.mirror

@@ -11,7 +11,9 @@ from sweep.cli.common import Json, Root, SweepName, console, print_json
 
 __all__ = ["register"]
 
-SkipCorrupt = Annotated[bool, typer.Option("--skip-corrupt", help="Leave damaged segments out, and say which.")]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave damaged segments out, and say which.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -25,8 +27,12 @@ def register(app: typer.Typer) -> None:
 def sync(
     name: SweepName,
     root: Root,
-    mlflow_uri: Annotated[str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")] = None,
-    rebuild: Annotated[bool, typer.Option("--rebuild", help="Delete the sweep's runs in MLflow first.")] = False,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")
+    ] = None,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Delete the sweep's runs in MLflow first.")
+    ] = False,
     skip_corrupt: SkipCorrupt = False,
     as_json: Json = False,
 ) -> None:
@@ -54,16 +60,24 @@ def sync(
 
 def ui(
     root: Root,
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback anybody there can read and write.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port of MLflow; 5000 or the next free one without it.")] = None,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback anybody there can read and write.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int | None, typer.Option(help="Port of MLflow; 5000 or the next free one without it.")
+    ] = None,
     reports_port: Annotated[int | None, typer.Option(help="Port of the reports.")] = None,
-    allowed_hosts: Annotated[list[str] | None, typer.Option(help="DNS names under which MLflow may be asked.")] = None,
+    allowed_hosts: Annotated[
+        list[str] | None, typer.Option(help="DNS names under which MLflow may be asked.")
+    ] = None,
 ) -> None:
     """MLflow on this root, and the reports, until Ctrl-C."""
     from sweep.ui import Ui, serve
 
     def ready(pages: Ui) -> None:
-        console.print(f"MLflow   {pages.mlflow_url}\nreports  {pages.reports_url}\nCtrl-C ends both", highlight=False)
+        console.print(
+            f"MLflow   {pages.mlflow_url}\nreports  {pages.reports_url}\nCtrl-C ends both", highlight=False
+        )
 
     serve(root, host, port, reports_port, allowed_hosts=allowed_hosts or (), on_ready=ready)
 
@@ -72,9 +86,15 @@ def export(
     name: SweepName,
     table: Annotated[str, typer.Argument(help="trials, final, curves or correlation.")],
     root: Root,
-    formats: Annotated[str, typer.Option("--format", help="One or more of csv, parquet, latex, markdown, json, by commas.")] = "csv",
-    out: Annotated[Path | None, typer.Option("--out", help="File or folder; standard output without it.")] = None,
-    measure: Annotated[str | None, typer.Option(help="correlation: the measure that predicts; srank.")] = None,
+    formats: Annotated[
+        str, typer.Option("--format", help="One or more of csv, parquet, latex, markdown, json, by commas.")
+    ] = "csv",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File or folder; standard output without it.")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="correlation: the measure that predicts; srank.")
+    ] = None,
     outcome: Annotated[str | None, typer.Option(help="correlation: what is predicted; return_mean.")] = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
@@ -98,7 +118,9 @@ def export(
 def report(
     name: SweepName,
     root: Root,
-    out: Annotated[Path | None, typer.Option("--out", help="The file; ROOT/reports/NAME.html without it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The file; ROOT/reports/NAME.html without it.")
+    ] = None,
     measure: Annotated[str, typer.Option(help="The measure that is to predict.")] = "srank",
     outcome: Annotated[str, typer.Option(help="What is to be predicted.")] = "return_mean",
     skip_corrupt: SkipCorrupt = False,

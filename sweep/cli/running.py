@@ -45,17 +45,30 @@ def run(
     study: StudyName,
     root: Root,
     name: Annotated[str | None, typer.Option(help="The sweep's name; the study's without it.")] = None,
-    address: Annotated[str | None, typer.Option(help="A running Ray cluster; here, on our own Ray, without it.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Packs at once; one a core, or four a card.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A running Ray cluster; here, on our own Ray, without it.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Packs at once; one a core, or four a card.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     scheduler: Annotated[
-        Scheduler, typer.Option(help="fifo for studies; asha and median stop trials on their return and bias analyses.")
+        Scheduler,
+        typer.Option(help="fifo for studies; asha and median stop trials on their return and bias analyses."),
     ] = Scheduler.fifo,
-    strategy: Annotated[Strategy, typer.Option(help="How members are computed; auto follows measurements.")] = Strategy.auto,
+    strategy: Annotated[
+        Strategy, typer.Option(help="How members are computed; auto follows measurements.")
+    ] = Strategy.auto,
     precision: Annotated[Precision, typer.Option(help="Recorded with the sweep.")] = Precision.float32,
-    compile_packs: Annotated[bool, typer.Option("--compile/--eager", help="Compile updates (needs a C++ compiler).")] = True,
-    mlflow: Annotated[bool, typer.Option("--mlflow/--no-mlflow", help="Copy results into MLflow while training.")] = True,
-    mlflow_uri: Annotated[str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")] = None,
+    compile_packs: Annotated[
+        bool, typer.Option("--compile/--eager", help="Compile updates (needs a C++ compiler).")
+    ] = True,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow/--no-mlflow", help="Copy results into MLflow while training.")
+    ] = True,
+    mlflow_uri: Annotated[
+        str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it: what is finished is never trained again.

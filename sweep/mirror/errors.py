@@ -9,5 +9,5 @@ class MirrorError(SweepError):
     """The mirror cannot go on until somebody acts; the message says what to do."""
 
 
-class TrackingUnavailable(MirrorError):  # noqa: N818 - a state that passes, not a fault
+class TrackingUnavailable(MirrorError):
     """MLflow does not answer now: worth another try, nothing is lost meanwhile."""

@@ -1,0 +1,42 @@
+# `make demo` and `make test` need nothing but Python 3.11+, a C++ compiler and a network for the first install.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+ROOT ?= sweeps
+
+.PHONY: help demo test test-all check format docs-pictures clean
+
+help:  ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(READY): pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	@touch $@
+
+demo: $(READY)  ## collect data, run the demo study, print its tables, write its report (about 10 minutes)
+	$(BIN)/sweep run demo --root $(ROOT)
+	$(BIN)/sweep export demo correlation --root $(ROOT) --format markdown
+	$(BIN)/sweep report demo --root $(ROOT)
+
+test: $(READY)  ## the tests, slow ones aside (under 10 minutes on 2 cores)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(READY)  ## every test
+	$(BIN)/python -m pytest
+
+check: $(READY)  ## lint, format, types, import rules, links of the docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/check_links.py
+
+format: $(READY)  ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:  ## remove the environment and caches, never results
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache build *.egg-info
