@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import CorruptSegmentError
-from sweep.store import Store, SweepStore, compaction, segments
+from sweep.store import Store, SweepStore, compaction, manifest, segments
 
 Attempt = Callable[..., int]
 
@@ -169,3 +169,30 @@ def test_a_damaged_manifest_is_named(store: Store, sweep: SweepStore, compacted:
     with pytest.raises(CorruptSegmentError, match=r"manifest-000001\.json: damaged"):
         store.metrics("demo")
     assert [error.path for error in sweep.corrupt_segments()] == [path]
+
+
+def test_the_part_of_a_killed_compaction_does_not_outlive_the_next_manifest(
+    store: Store,
+    sweep: SweepStore,
+    write_attempt: Attempt,
+    finish_pack: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["t0"], [0]), ["t0"])
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            sweep.compact(grace_seconds=0)
+    assert sweep.layout.part("spectra", 1).exists()
+    # Then the only pack with spectra is damaged, and another one without spectra finishes.
+    path = segment_files(sweep)[0]
+    path.write_bytes(path.read_bytes()[:50])
+    attempt = sweep.start_attempt("p1", {"resume_step": -1})
+    writer = sweep.segment_writer("p1", attempt, -1)
+    writer.append({"trial_id": ["t1"], "step": [0]})
+    writer.flush()
+    finish_pack(sweep, "p1", attempt, ["t1"])
+    assert sweep.compact(grace_seconds=0).packs == 1
+    assert not sweep.layout.part("spectra", 1).exists()
+    assert store.metrics("demo", skip_corrupt=True)["trial_id"].tolist() == ["t1"]
+    assert store.spectra("demo")["trial_id"].tolist() == ["t0"]
