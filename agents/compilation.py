@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
@@ -27,9 +28,7 @@ def why_not_compile(device: torch.device) -> str | None:
     ):
         return "no C++ compiler was found (looked for $CXX, g++, clang++)"
     if device.type == "cuda":
-        try:
-            import triton  # noqa: F401
-        except ImportError:
+        if find_spec("triton") is None:
             return "the triton package is not installed"
     return None
 

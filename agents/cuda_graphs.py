@@ -36,7 +36,7 @@ class _Captured:
     def _record(self, chosen: Any) -> None:
         self.inputs = torch.utils._pytree.tree_map(torch.clone, chosen)
         before = {name: tensor.clone() for name, tensor in self.state.items()}
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(self.warmup):
