@@ -27,9 +27,8 @@ def why_not_compile(device: torch.device) -> str | None:
         shutil.which(name) for name in (os.environ.get("CXX"), "g++", "clang++") if name
     ):
         return "no C++ compiler was found (looked for $CXX, g++, clang++)"
-    if device.type == "cuda":
-        if find_spec("triton") is None:
-            return "the triton package is not installed"
+    if device.type == "cuda" and find_spec("triton") is None:
+        return "the triton package is not installed"
     return None
 
 

@@ -86,7 +86,7 @@ def dormant_units(features: Tensor, threshold: float = 0.025) -> Tensor:
 
 def feature_norm(features: Tensor) -> Tensor:
     """Mean Euclidean norm of the N feature vectors, ``[...]`` float64 ≥ 0."""
-    return torch.linalg.vector_norm(features.double(), dim=-1).mean(-1)
+    return features.double().square().sum(-1).sqrt().mean(-1)
 
 
 def feature_dot_product(phi_t: Tensor, phi_tp1: Tensor) -> Tensor:
