@@ -32,14 +32,46 @@ def why_not_compile(device: torch.device) -> str | None:
     return None
 
 
-def compile_update(update: Callable[..., None], device: torch.device) -> tuple[Callable[..., None], bool]:
-    """``update`` compiled for fixed shapes, and True; or ``update`` itself and False, with one warning why."""
-    reason = why_not_compile(device)
-    if reason is not None:
-        warn_eager(reason)
-        return update, False
-    compiled: Any = torch.compile(_with_own_code(update), fullgraph=True, dynamic=False)
-    return compiled, True
+class CompiledUpdate:
+    """``update``, a bound method, compiled for fixed shapes; or as it is, with one warning why.
+
+    Compilation happens at the first call. Should it fail, nothing has been computed yet, and the plain
+    ``update`` takes over from that call on. ``compiled`` says which of the two runs.
+    """
+
+    def __init__(self, update: Callable[[Any], None], device: torch.device) -> None:
+        self.compiled = False
+        self._plain = self._run = update
+        self._proven = True
+        reason = why_not_compile(device)
+        if reason is not None:
+            warn_eager(reason)
+            return
+        compiled: Any = torch.compile(_with_own_code(update), fullgraph=True, dynamic=False)
+        self._run, self.compiled, self._proven = compiled, True, False
+
+    def __call__(self, chosen: Any) -> None:
+        """Run the update on ``chosen``."""
+        if self._proven:
+            self._run(chosen)
+        else:
+            self._first_run(chosen)
+
+    def _first_run(self, chosen: Any) -> None:
+        try:
+            self._run(chosen)
+        except Exception as error:
+            if not _is_compiler_failure(error):
+                raise
+            message = next((line for line in str(error).splitlines() if line.strip()), "no message")
+            warn_eager(f"compilation failed ({type(error).__name__}: {message.strip()[:200]})")
+            self._run, self.compiled = self._plain, False
+            self._run(chosen)
+        self._proven = True
+
+
+def _is_compiler_failure(error: Exception) -> bool:
+    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
 
 
 def _with_own_code(method: Callable[..., None]) -> Callable[..., None]:

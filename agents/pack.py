@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.func import grad_and_value, vmap
 
-from agents.compilation import compile_update, warn_eager
+from agents.compilation import CompiledUpdate
 from agents.cuda_graphs import capture
 from agents.data import Transitions
 from agents.devices import Precision, autocast_dtype, resident
@@ -58,7 +58,6 @@ class Pack:
         self.strategy: Strategy = strategy
         self.network = build_network(shape)
         self.reader = BatchReader(resident(data, self.device), shape)
-        self.compiled = False
         self.step = 0
         self._loss = get_loss(shape)
         self._optimizer = build_optimizer(shape)
@@ -77,8 +76,9 @@ class Pack:
         self._loss_hypers, self._optimizer_hypers = self._stack_hypers(padded)
         self._periods = np.array([member.target_update_period for member in padded])
         self._update: Callable[[Any], None] = self._update_members
-        if compile:
-            self._update, self.compiled = compile_update(self._update_members, self.device)
+        self._compiled = CompiledUpdate(self._update_members, self.device) if compile else None
+        if self._compiled is not None:
+            self._update = self._compiled
         if self.device.type == "cuda":
             self._update = capture(self._update, self._mutable_state())
 
@@ -97,7 +97,7 @@ class Pack:
             indices = np.concatenate([indices, padding], axis=1)
         chosen = self.reader.stage(indices)
         for row in range(steps):
-            self._run_update(self.reader.select(chosen, row))
+            self._update(self.reader.select(chosen, row))
             self.step += 1
             self._refresh_targets()
 
@@ -112,6 +112,11 @@ class Pack:
         """Wait until the device has done all that it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether updates run compiled; a compiler that fails at the first update makes it False."""
+        return self._compiled is not None and self._compiled.compiled
 
     @property
     def device_name(self) -> str:
@@ -213,17 +218,6 @@ class Pack:
         self._active.copy_(still_active)
         self._step.add_(1)
 
-    def _run_update(self, chosen: Any) -> None:
-        try:
-            self._update(chosen)
-        except Exception as error:
-            # Only the first compiled call compiles; its failure has touched no state.
-            if not self.compiled or self.step > 0 or not _is_compiler_failure(error):
-                raise
-            warn_eager(f"compilation failed ({type(error).__name__}: {str(error).splitlines()[0][:200]})")
-            self._update, self.compiled = self._update_members, False
-            self._update(chosen)
-
     @torch.no_grad()
     def _refresh_targets(self) -> None:
         due = np.flatnonzero(self.step % self._periods == 0)
@@ -289,7 +283,3 @@ def _one_by_one(differentiate: Any, size: int, args: tuple[Any, ...], step: Tens
     for member in range(size):
         results.append(differentiate(*tree.tree_map(lambda leaf, m=member: leaf[m], args), step))
     return tree.tree_map(lambda *leaves: torch.stack(leaves), *results)
-
-
-def _is_compiler_failure(error: Exception) -> bool:
-    return type(error).__module__.startswith(("torch._inductor", "torch._dynamo"))
