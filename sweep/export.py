@@ -49,17 +49,18 @@ def export(
     out: str | Path | None = None,
     *,
     stream: BinaryIO | None = None,
+    columns: Sequence[str] | None = None,
     skip_corrupt: bool = False,
     **options: Any,
 ) -> list[Path]:
-    """Write a table in each of ``formats`` and return the files; without ``out``, to ``stream`` (standard
-    output).
+    """Write a table, or the ``columns`` of it in that order, in each of ``formats`` and return the files;
+    without ``out``, to ``stream`` (standard output).
 
     One format and a path that ends in its suffix is that file; otherwise each format adds its own suffix
     (``results`` or ``results.csv`` in csv and latex: ``results.csv``, ``results.tex``). A folder takes files
     named for the table. Each file appears whole or not at all.
 
-    Raises `UsageError` for an unknown table, format or option, for several formats on standard output, and
+    Raises `UsageError` for an unknown table, column, format or option, for several formats on standard output, and
     for Parquet on a terminal; `StoreError` when a file cannot be written.
     """
     wanted = list(dict.fromkeys(formats))
@@ -77,6 +78,11 @@ def export(
         if wanted == ["parquet"] and sink.isatty():
             raise UsageError("parquet is binary and does not belong on a terminal: give a path with --out.")
     frame = result_table(root, name, table, skip_corrupt=skip_corrupt, **options)
+    if columns is not None:
+        for column in columns:
+            if column not in frame.columns:
+                raise _unknown("column", column, list(map(str, frame.columns)))
+        frame = frame[list(columns)]
     if out is None:
         sink.write(FORMATS[wanted[0]](frame))
         sink.flush()

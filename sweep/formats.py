@@ -71,11 +71,19 @@ def to_json(frame: pd.DataFrame) -> bytes:
 
 
 def to_markdown(frame: pd.DataFrame) -> bytes:
-    """A pipe table: numbers to 4 significant digits, right-aligned."""
+    """A pipe table, aligned to be read as text too: numbers to 4 significant digits, on the right."""
     cells = _cells(frame, lambda text: text.replace("\\", "\\\\").replace("|", "\\|"))
     numeric = [pd.api.types.is_numeric_dtype(frame[c]) for c in frame.columns]
-    rule = ["---:" if number else "---" for number in numeric]
-    return ("\n".join("| " + " | ".join(row) + " |" for row in [cells[0], rule, *cells[1:]]) + "\n").encode()
+    widths = [max(4, *map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        [
+            text.rjust(w) if right else text.ljust(w)
+            for text, w, right in zip(row, widths, numeric, strict=True)
+        ]
+        for row in cells
+    ]
+    rule = ["-" * (w - 1) + ":" if right else "-" * w for w, right in zip(widths, numeric, strict=True)]
+    return ("\n".join("| " + " | ".join(row) + " |" for row in [lines[0], rule, *lines[1:]]) + "\n").encode()
 
 
 def to_latex(frame: pd.DataFrame) -> bytes:

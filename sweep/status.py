@@ -63,11 +63,12 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
     """Read the status; `deep` reads every segment in whole to find damage, else sizes and footers only."""
     packs = read_packs(store)
     trials = store.trials()
-    per_space: dict[str, Counter[str]] = {}
+    record = store.sweep_record() or {}
+    # In the study's order.
+    per_space: dict[str, Counter[str]] = {space: Counter() for space in record.get("spaces", [])}
     for spaces, status in zip(trials.get("spaces", []), trials["status"], strict=False):
         for space in spaces if spaces is not None else []:
             per_space.setdefault(space, Counter())[status] += 1
-    record = store.sweep_record() or {}
     owner = store.owner()
     totals = totals_of(packs)
     left = seconds_left(packs) if owner else None

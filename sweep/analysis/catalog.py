@@ -1,6 +1,6 @@
 """The tables that can be exported, by name. A new table is a row here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import pandas as pd
 from sweep.analysis.correlation import correlation
 from sweep.analysis.curves import curves
 from sweep.analysis.final import final
+from sweep.analysis.summary import final_summary
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,15 @@ def _pair(options: dict[str, Any]) -> list[str]:
     return [options.get("measure", "srank"), options.get("outcome", "return_mean")]
 
 
+SUMMARY_MEASURES = ("return_mean", "srank", "dead_units")
+
+
+def _summary(
+    trials: pd.DataFrame, metrics: pd.DataFrame, measures: Sequence[str] = SUMMARY_MEASURES, **options: Any
+) -> pd.DataFrame:
+    return final_summary(trials, metrics, measures, **options)
+
+
 def _trials(trials: pd.DataFrame, metrics: pd.DataFrame) -> pd.DataFrame:
     return trials
 
@@ -44,6 +54,13 @@ TABLES: dict[str, Table] = {
             final,
             lambda options: options.get("measures"),
             ("measures", "steps"),
+        ),
+        Table(
+            "summary",
+            "median and quartiles of final measures per environment, space and activation",
+            _summary,
+            lambda options: list(options.get("measures", SUMMARY_MEASURES)),
+            ("by", "measures"),
         ),
         Table(
             "curves",

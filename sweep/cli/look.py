@@ -149,7 +149,7 @@ def _print_status(found: Any, *, detailed: bool) -> None:
     console.print(f"[bold]{found.name}[/bold] (study {found.study}): {state}", highlight=False)
     console.print(
         f"  {found.share_done:.0%} · packs {found.totals['packs_done']:.0f}/{found.totals['packs']:.0f} · "
-        f"trials: {counts or 'none'} · left {duration(found.seconds_left)}",
+        f"trials: {counts or 'none'}" + (f" · left {duration(found.seconds_left)}" if owner else ""),
         highlight=False,
     )
     for space, per_status in found.spaces.items():

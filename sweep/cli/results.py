@@ -84,7 +84,7 @@ def ui(
 
 def export(
     name: SweepName,
-    table: Annotated[str, typer.Argument(help="trials, final, curves or correlation.")],
+    table: Annotated[str, typer.Argument(help="trials, final, summary, curves or correlation.")],
     root: Root,
     formats: Annotated[
         str, typer.Option("--format", help="One or more of csv, parquet, latex, markdown, json, by commas.")
@@ -92,6 +92,7 @@ def export(
     out: Annotated[
         Path | None, typer.Option("--out", help="File or folder; standard output without it.")
     ] = None,
+    columns: Annotated[str | None, typer.Option(help="Only these columns, in this order, by commas.")] = None,
     measure: Annotated[
         str | None, typer.Option(help="correlation: the measure that predicts; srank.")
     ] = None,
@@ -105,8 +106,9 @@ def export(
         root,
         name,
         table,
-        [one.strip() for one in formats.split(",") if one.strip()],
+        _listed(formats),
         out,
+        columns=None if columns is None else _listed(columns),
         skip_corrupt=skip_corrupt,
         measure=measure,
         outcome=outcome,
@@ -130,3 +132,7 @@ def report(
 
     path = write_report(root, name, out, measure=measure, outcome=outcome, skip_corrupt=skip_corrupt)
     console.print(f"wrote {path}", highlight=False)
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]

@@ -14,6 +14,7 @@ from sweep.report import svg
 
 WIDE = (4.4, 3.4)
 SMALL = (3.6, 2.7)
+_ROUND = (1, 2, 2.5, 5, 10)
 _MARKERS = ("o", "^", "s", "D", "v", "P")
 
 
@@ -93,11 +94,13 @@ def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: st
         here = table[table["measure"] == measure]
         # Thinner from line to line: curves that coincide, such as no dead units, all stay visible.
         widths = np.linspace(2.4, 1.4, max(2, len(series)))
+        # Many bands on one spot add up to one dark block.
+        shade = 0.16 if len(series) <= 3 else 0.09
         for entry, width in zip(series, widths, strict=False):
             line = here[here[group] == entry.label].sort_values("step")
             if (line["n_trials"] > 1).any():
                 axes.fill_between(
-                    line["step"], line["q25"], line["q75"], color=entry.color, alpha=0.15, linewidth=0
+                    line["step"], line["q25"], line["q75"], color=entry.color, alpha=shade, linewidth=0
                 )
             marker = "o" if len(line) < 3 else ""
             axes.plot(
@@ -113,8 +116,8 @@ def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: st
 
 def _steps(axes: Axes, *, whole: bool) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_major_locator(MaxNLocator(5))
-    axes.yaxis.set_major_locator(MaxNLocator(5, integer=whole))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=_ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(5, integer=whole, steps=_ROUND))
     axes.set_xlim(left=0)
 
 

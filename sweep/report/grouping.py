@@ -1,5 +1,6 @@
 """By which hyperparameter curves are told apart, and what each group is called."""
 
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
@@ -78,7 +79,12 @@ def _apart(numbers: Iterable[float]) -> list[str]:
     values = list(numbers)
     words: list[str] = []
     for figures in range(3, 18):
-        words = [str(int(v)) if v == int(v) and abs(v) < 1e9 else f"{v:.{figures}g}" for v in values]
+        words = [str(int(v)) if v == int(v) and abs(v) < 1e9 else _short(f"{v:.{figures}g}") for v in values]
         if len(set(words)) == len(set(values)):
             break
     return words
+
+
+def _short(number: str) -> str:
+    """``3.16e-5`` for ``3.16e-05``."""
+    return re.sub(r"e([+-])0*", lambda m: "e" + m[1].replace("+", ""), number)

@@ -64,10 +64,13 @@ def correlation_table(frame: pd.DataFrame, sweep: str) -> PageTable:
 def summary_table(frame: pd.DataFrame, measures: Sequence[str], sweep: str) -> PageTable:
     """Median and quartiles of final measures per environment, space and activation."""
     fixed = ("Environment", "Space", "Activation", "Finished", "Configurations", "Diverged")
-    digits = {measure: _digits(frame, measure) for measure in measures}
+    # Returns of one environment are in units, of another in hundreds: each has decimals of its own.
+    digits = {
+        (env, measure): _digits(here, measure) for env, here in frame.groupby("env") for measure in measures
+    }
     rows = []
     for row in frame.to_dict("records"):
-        values = tuple(_quartiles(row, measure, digits[measure]) for measure in measures)
+        values = tuple(_quartiles(row, measure, digits[row["env"], measure]) for measure in measures)
         finished = f"{row['n_trials']} of {row['n_planned']}"
         counts = (finished, str(row["n_configurations"]), str(row["n_diverged"]))
         rows.append((str(row["env"]), str(row["space"]), str(row["activation"]), *counts, *values))
@@ -113,7 +116,7 @@ def _quartiles(row: Mapping[object, object], measure: str, digits: int) -> str:
 
 
 def _digits(frame: pd.DataFrame, measure: str) -> int:
-    """One number of decimals for a column: none for whole numbers, else three figures of the largest."""
+    """Decimals for a measure: none for whole numbers, else three figures of the largest."""
     values = frame[[measure, f"{measure}_q25", f"{measure}_q75"]].to_numpy(float).ravel()
     values = values[np.isfinite(values)]
     if not len(values) or (values == np.round(values)).all():

@@ -1,7 +1,9 @@
 """What the numbers say, in sentences that say no more than they do."""
 
 import math
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -51,7 +53,9 @@ def verdict(correlations: pd.DataFrame, contrasts: pd.DataFrame, trials: pd.Data
             f"The interval for {row['space']} on {row['env']} rests on {row['n_configurations']} "
             "configurations."
         )
-    intervals = int(correlations["spearman"].notna().sum())
+    limits += [_straight_line(row) for row in correlations.to_dict("records") if _lines_disagree(row)]
+    differences = int(contrasts["difference"].notna().sum()) if "difference" in contrasts else 0
+    intervals = int(correlations["spearman"].notna().sum()) + differences
     if intervals > 1:
         limits.append(f"The {intervals} intervals are not corrected for their number.")
     return Verdict(tuple(findings), tuple(limits))
@@ -84,8 +88,7 @@ def _finding(env: str, rows: pd.DataFrame, contrasts: pd.DataFrame) -> Finding:
     spaces: dict[int, list[str]] = {}
     evidence = []
     for row in rows.to_dict("records"):
-        sign = 1 if row["spearman_low"] > 0 else -1 if row["spearman_high"] < 0 else 0
-        spaces.setdefault(sign, []).append(str(row["space"]))
+        spaces.setdefault(_sign(row, "spearman") or 0, []).append(str(row["space"]))
         evidence.append(
             f"{row['space']}: Spearman {signed(row['spearman'])}, {100 * row['confidence']:g} % interval "
             f"{signed(row['spearman_low'])} to {signed(row['spearman_high'])}; "
@@ -114,6 +117,28 @@ def _finding(env: str, rows: pd.DataFrame, contrasts: pd.DataFrame) -> Finding:
         else:
             headline += f" {first.capitalize()} and {second} differ."
     return Finding(headline, tuple(evidence))
+
+
+def _lines_disagree(row: Mapping[Hashable, Any]) -> bool:
+    """Whether the ranks show an association that a straight line, as drawn in the scatter, does not."""
+    ranks, line = (_sign(row, name) for name in ("spearman", "pearson"))
+    return ranks is not None and line is not None and ranks != line
+
+
+def _straight_line(row: Mapping[Hashable, Any]) -> str:
+    return (
+        f"{row['space']} on {row['env']}: the order of trials (Spearman) and a straight line (Pearson) do not "
+        f"say the same; Pearson {signed(row['pearson'])}, interval {signed(row['pearson_low'])} to "
+        f"{signed(row['pearson_high'])}."
+    )
+
+
+def _sign(row: Mapping[Hashable, Any], name: str) -> int | None:
+    """1 or -1 where the interval is on that side of zero, 0 where it holds zero, None where there is none."""
+    low, high = row.get(f"{name}_low", math.nan), row.get(f"{name}_high", math.nan)
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return None
+    return 1 if low > 0 else -1 if high < 0 else 0
 
 
 def _spaces(names: list[str]) -> str:

@@ -105,7 +105,7 @@ def test_parquet_on_a_terminal_is_refused(finished_root: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "formats", "options", "says"),
     [
-        ("corelation", ["csv"], {}, "one of trials, final, curves, correlation.*'correlation'"),
+        ("corelation", ["csv"], {}, "one of trials, final, summary, curves, correlation.*'correlation'"),
         ("trials", ["excel"], {}, "one of csv, parquet, latex, markdown, json"),
         ("trials", [], {}, "no format given"),
         ("trials", ["csv"], {"measure": "srank"}, "no option 'measure'.*takes none"),
@@ -200,3 +200,30 @@ def test_markdown_keeps_its_columns_and_json_its_nulls() -> None:
     assert rows[2]["value"] is None
     assert rows[3]["value"] is None
     assert rows[0] == {"name_with_underscores": "50% & more", "value": 1e-8, "many": [64, 64]}
+
+
+def test_chosen_columns_come_in_the_order_asked_for(finished_root: Path) -> None:
+    sink = io.BytesIO()
+    export(finished_root, "demo", "correlation", ["csv"], stream=sink, columns=["space", "spearman"])
+    whole = result_table(finished_root, "demo", "correlation")
+    chosen = pd.read_csv(io.BytesIO(sink.getvalue()), float_precision="round_trip")
+    pd.testing.assert_frame_equal(chosen, whole[["space", "spearman"]])
+    with pytest.raises(UsageError, match=r"unknown column 'spearmann'.*Did you mean 'spearman'"):
+        export(finished_root, "demo", "correlation", stream=sink, columns=["spearmann"])
+
+
+def test_summary_is_the_median_over_finished_trials(finished_root: Path) -> None:
+    final = result_table(finished_root, "demo", "final")
+    summary = result_table(finished_root, "demo", "summary").set_index(["space", "activation"])
+    relu = final[
+        (final["status"] == "finished")
+        & (final["activation"] == "relu")
+        & final["spaces"].map(lambda spaces: "narrow" in spaces)
+    ]
+    assert summary.loc[("narrow", "relu"), "n_trials"] == len(relu)
+    assert summary.loc[("narrow", "relu"), "srank"] == relu["srank"].median()
+
+
+def test_markdown_is_aligned_as_text() -> None:
+    lines = to_markdown(pd.DataFrame({"name": ["a", "longer"], "value": [1.5, 1200.0]})).decode().splitlines()
+    assert lines == ["| name   | value |", "| ------ | ----: |", "| a      |   1.5 |", "| longer |  1200 |"]

@@ -4,7 +4,7 @@ import pytest
 
 from sweep.analysis import correlation_contrast
 from sweep.report.grouping import grouped
-from sweep.report.tables import p_text
+from sweep.report.tables import p_text, summary_table
 from sweep.report.verdict import interval_text, signed, verdict
 
 
@@ -67,7 +67,7 @@ def test_the_same_direction_is_said_once() -> None:
         "On e, higher effective rank goes with higher return in the narrow and broad spaces. "
         "Whether narrow and broad differ cannot be told."
     )
-    assert "The 2 intervals are not corrected for their number." in limits
+    assert "The 3 intervals are not corrected for their number." in limits
 
 
 def test_refused_rows_give_their_reason_and_nothing_else() -> None:
@@ -123,3 +123,41 @@ def test_values_that_three_figures_would_merge_stay_apart() -> None:
     words, series = grouped(pd.DataFrame({"learning_rate": [3e-4, 3.0001e-4, 1e-3]}), "learning_rate")
     assert [entry.label for entry in series] == ["0.0003", "0.00030001", "0.001"]
     assert len(set(words)) == 3
+
+
+def test_a_rank_correlation_that_no_straight_line_shows_is_said_to_be_one() -> None:
+    linear = {"pearson": 0.1, "pearson_low": -0.1, "pearson_high": 0.3}
+    headline, _, limits = told({**row("broad", 0.4, 0.2, 0.6), **linear})
+    assert "goes with higher return in the broad space" in headline
+    assert limits[-1] == (
+        "broad on e: the order of trials (Spearman) and a straight line (Pearson) do not say the same; "
+        "Pearson 0.10, interval \u22120.10 to 0.30."
+    )
+    agreeing = {"pearson": 0.3, "pearson_low": 0.1, "pearson_high": 0.5}
+    _, _, limits = told({**row("broad", 0.4, 0.2, 0.6), **agreeing})
+    assert not any("Pearson" in limit for limit in limits)
+
+
+def test_small_returns_keep_their_decimals_beside_another_environments_hundreds() -> None:
+    measures = ("return_mean",)
+    frame = pd.DataFrame(
+        [
+            {
+                "env": env,
+                "space": "s",
+                "activation": "relu",
+                "n_planned": 2,
+                "n_trials": 2,
+                "n_configurations": 2,
+            }
+            | {"n_diverged": 0, "return_mean": value, "return_mean_q25": low, "return_mean_q75": high}
+            for env, value, low, high in (("catch", 0.65, -0.2, 1.0), ("asterix", 425.0, 312.5, 537.5))
+        ]
+    )
+    rows = summary_table(frame, measures, "demo").rows
+    assert [row[-1] for row in rows] == ["0.65 [\u22120.20, 1.00]", "425 [312, 538]"]
+
+
+def test_learning_rates_are_written_without_padding() -> None:
+    _, series = grouped(pd.DataFrame({"learning_rate": [1e-5, 3.16228e-5, 1e-4]}), "learning_rate")
+    assert [entry.label for entry in series] == ["1e-5", "3.16e-5", "0.0001"]
