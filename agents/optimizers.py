@@ -7,6 +7,7 @@ place and masked: a member whose mask is False keeps its parameters and its stat
 from functools import partial
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -35,16 +36,24 @@ class Optimizer(Protocol):
         """Names of the state tensors that each parameter has, all zero at the start."""
         ...
 
+    def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
+        """Numbers that depend on the step: float32 ``[steps, S, N]``, for updates ``first_step + 1`` and on.
+
+        They are worked out here, on the host, because powers of beta inside the compiled loop over parameters
+        took as long as the rest of the update.
+        """
+        ...
+
     def update(
         self,
         params: Parameters,
         grads: Parameters,
         state: OptimizerState,
-        count: Tensor,
+        corrections: Tensor,
         hypers: OptimizerHypers,
         active: Tensor,
     ) -> None:
-        """One in-place step; ``count`` float64 ``[N]`` is the number of this step from 1, ``active`` bool ``[N]``."""
+        """One in-place step for members where ``active`` bool ``[N]``; ``corrections`` is this step's ``[S, N]``."""
         ...
 
 
@@ -55,19 +64,26 @@ class Adam:
         """First and second moments."""
         return ("m", "v")
 
+    def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
+        """Step size lr / (1 - β₁ᵗ) and 1 / √(1 - β₂ᵗ), as ``[steps, 2, N]``."""
+        count = np.arange(first_step + 1, first_step + steps + 1, dtype=np.float64)[:, None]
+        lr, beta1, beta2 = (
+            v.double().cpu().numpy() for v in (hypers.learning_rate, hypers.beta1, hypers.beta2)
+        )
+        step_size = lr / (1 - beta1**count)
+        return np.stack([step_size, (1 - beta2**count) ** -0.5], axis=1).astype(np.float32)
+
     def update(
         self,
         params: Parameters,
         grads: Parameters,
         state: OptimizerState,
-        count: Tensor,
+        corrections: Tensor,
         hypers: OptimizerHypers,
         active: Tensor,
     ) -> None:
         """See ``Optimizer.update``."""
-        # Bias corrections once a member, in float64: beta2**count loses all digits of 1 - beta2**count in float32.
-        step_size = (hypers.learning_rate / (1 - hypers.beta1.double() ** count)).float()
-        root_correction = (1 - hypers.beta2.double() ** count).rsqrt().float()
+        step_size, root_correction = corrections[0], corrections[1]
         for name, param in params.items():
             along = partial(_align, param)
             grad, keep = grads[name], along(active)
@@ -93,12 +109,16 @@ class RMSProp:
         """Mean square, and mean gradient and momentum where they are on."""
         return ("v", *(("g",) if self.centered else ()), *(("b",) if self.momentum else ()))
 
+    def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
+        """None: ``[steps, 0, N]``."""
+        return _no_corrections(hypers, steps)
+
     def update(
         self,
         params: Parameters,
         grads: Parameters,
         state: OptimizerState,
-        count: Tensor,
+        corrections: Tensor,
         hypers: OptimizerHypers,
         active: Tensor,
     ) -> None:
@@ -136,12 +156,16 @@ class SGD:
         """Momentum where it is on."""
         return ("b",) if self.momentum else ()
 
+    def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
+        """None: ``[steps, 0, N]``."""
+        return _no_corrections(hypers, steps)
+
     def update(
         self,
         params: Parameters,
         grads: Parameters,
         state: OptimizerState,
-        count: Tensor,
+        corrections: Tensor,
         hypers: OptimizerHypers,
         active: Tensor,
     ) -> None:
@@ -169,6 +193,10 @@ def build_optimizer(shape: LearnerShape) -> Optimizer:
 def init_state(optimizer: Optimizer, params: Parameters) -> OptimizerState:
     """Zeros for every slot of every parameter, keyed ``slot.parameter``."""
     return {f"{slot}.{name}": torch.zeros_like(p) for slot in optimizer.slots() for name, p in params.items()}
+
+
+def _no_corrections(hypers: OptimizerHypers, steps: int) -> np.ndarray:
+    return np.empty((steps, 0, len(hypers.learning_rate)), dtype=np.float32)
 
 
 def _align(like: Tensor, vector: Tensor) -> Tensor:

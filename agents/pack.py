@@ -67,7 +67,6 @@ class Pack:
         self.params = self._initial_params(padded)
         self.target_params = {name: p.clone() for name, p in self.params.items()}
         self._optimizer_state = init_state(self._optimizer, self.params)
-        self._count = torch.zeros(size, dtype=torch.float64, device=self.device)
         self._step = torch.zeros((), dtype=torch.int64, device=self.device)
         self._active = torch.arange(size, device=self.device) < len(members)
         self._diverged_at = torch.full((size,), -1, dtype=torch.int64, device=self.device)
@@ -96,8 +95,11 @@ class Pack:
             padding = np.broadcast_to(indices[:, -1:], (steps, self.size - members, batch))
             indices = np.concatenate([indices, padding], axis=1)
         chosen = self.reader.stage(indices)
+        corrections = torch.from_numpy(
+            self._optimizer.corrections(self._optimizer_hypers, self.step, steps)
+        ).to(self.device)
         for row in range(steps):
-            self._update(self.reader.select(chosen, row))
+            self._update((self.reader.select(chosen, row), corrections[row]))
             self.step += 1
             self._refresh_targets()
 
@@ -178,7 +180,6 @@ class Pack:
             **{f"params.{k}": v for k, v in self.params.items()},
             **{f"target.{k}": v for k, v in self.target_params.items()},
             **{f"optimizer.{k}": v for k, v in self._optimizer_state.items()},
-            "count": self._count,
             "step": self._step,
             "active": self._active,
             "diverged_at": self._diverged_at,
@@ -197,8 +198,9 @@ class Pack:
             loss, report = self._loss(self.network, params, target_params, batch, hypers, step)
         return loss.float(), report
 
-    def _update_members(self, chosen: Any) -> None:
+    def _update_members(self, inputs: tuple[Any, Tensor]) -> None:
         """One step of every member, in place. Everything it reads and writes is a tensor of fixed shape."""
+        chosen, corrections = inputs
         batch = self.reader.read(chosen)
         differentiate = grad_and_value(self._member_loss, has_aux=True)
         args = (self.params, self.target_params, batch, self._loss_hypers)
@@ -209,9 +211,8 @@ class Pack:
         finite = torch.isfinite(loss)
         still_active = self._active & finite
         self._diverged_at.copy_(torch.where(self._active & ~finite, self._step + 1, self._diverged_at))
-        self._count.add_(still_active)
         self._optimizer.update(
-            self.params, grads, self._optimizer_state, self._count, self._optimizer_hypers, still_active
+            self.params, grads, self._optimizer_state, corrections, self._optimizer_hypers, still_active
         )
         self._loss_sum.add_(torch.where(still_active, loss, 0.0))
         self._summed_steps.add_(still_active)
