@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-__all__ = ["default_root", "quiet_environment"]
+__all__ = ["compiler_names", "default_root", "process_environment", "quiet_environment"]
 
 
-def default_root() -> Path:
-    """Where sweeps live unless `--root` says otherwise: `$SWEEP_ROOT`, else `./sweeps`."""
-    return Path(os.environ.get("SWEEP_ROOT", "sweeps"))
+def default_root() -> str:
+    """Where sweeps live unless `--root` says otherwise: `$SWEEP_ROOT`, else `./sweeps`; not checked yet."""
+    return os.environ.get("SWEEP_ROOT") or "sweeps"
+
+
+def compiler_names() -> list[str]:
+    """C++ compilers in the order in which they are looked for: `$CXX`, then the usual ones."""
+    return [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+
+
+def process_environment() -> dict[str, str]:
+    """The environment of processes that we start: this one's, with `quiet_environment`."""
+    return {**os.environ, **quiet_environment()}
 
 
 def quiet_environment() -> dict[str, str]:

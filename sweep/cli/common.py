@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from sweep.settings import default_root
+from sweep.store.files import local_root
 
 __all__ = ["Json", "Root", "SweepName", "console", "print_json"]
 
@@ -20,6 +21,9 @@ Root = Annotated[
     typer.Option(
         "--root",
         help="Folder of datasets, store, MLflow and reports; $SWEEP_ROOT, else ./sweeps.",
+        metavar="DIR",
+        # Not a plain path: pathlib would make the folder `s3:/bucket` of an address that we refuse.
+        parser=local_root,
         default_factory=default_root,
         show_default=False,
     ),
