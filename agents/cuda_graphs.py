@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 
 def capture(
@@ -12,9 +13,9 @@ def capture(
 ) -> Callable[[Any], None]:
     """``update`` recorded as a CUDA graph at its first call, and replayed from then on.
 
-    ``update`` must read its argument's tensors and ``state`` and write ``state`` in place, all of fixed shape.
-    Recording needs a few real runs first; ``state`` is restored after them, so that a captured run takes the
-    same steps as an eager one.
+    ``update`` must read its argument's tensors and ``state`` and write ``state`` in place, all of fixed shape
+    and on one card. Recording needs a few real runs first; ``state`` is restored after them, so that a captured
+    run takes the same steps as an eager one.
     """
     return _Captured(update, state, warmup)
 
@@ -27,24 +28,27 @@ class _Captured:
 
     def __call__(self, chosen: Any) -> None:
         if self.graph is None:
-            self._record(chosen)
-        copy = torch.utils._pytree.tree_map(lambda held, new: held.copy_(new), self.inputs, chosen)
-        del copy
-        assert self.graph is not None
+            self.graph = self._record(chosen)
+        tree_map(lambda held, new: held.copy_(new), self.inputs, chosen)
         self.graph.replay()
 
-    def _record(self, chosen: Any) -> None:
-        self.inputs = torch.utils._pytree.tree_map(torch.clone, chosen)
-        before = {name: tensor.clone() for name, tensor in self.state.items()}
-        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(self.warmup):
+    def _record(self, chosen: Any) -> torch.cuda.CUDAGraph:
+        # Streams and graphs belong to the current card, which need not be the one that the state lies on.
+        with torch.cuda.device(next(iter(self.state.values())).device):
+            self.inputs = tree_map(torch.clone, chosen)
+            before = {name: tensor.clone() for name, tensor in self.state.items()}
+            # Runs before the recording compile kernels, choose algorithms and make the libraries' handles,
+            # none of which may happen while a stream is captured; handles belong to a stream, so it is the
+            # same one.
+            stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(self.warmup):
+                    self.update(self.inputs)
+            torch.cuda.current_stream().wait_stream(stream)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, stream=stream):
                 self.update(self.inputs)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self.update(self.inputs)
-        for name, tensor in self.state.items():
-            tensor.copy_(before[name])
-        self.graph = graph
+            for name, tensor in self.state.items():
+                tensor.copy_(before[name])
+            return graph
