@@ -45,9 +45,15 @@ def prepare_process(threads: int, precision: Precision) -> None:
     """
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads)
-    fast = "tf32" if precision == "tf32" else "ieee"
-    torch.backends.cuda.matmul.fp32_precision = fast
-    torch.backends.cudnn.conv.fp32_precision = fast  # type: ignore[attr-defined]
+    # The older of PyTorch's two sets of switches, because it moves the newer one with it. The newer leaves the
+    # older behind, and whoever asks that one afterwards, as the compiler does, gets an error.
+    tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    # cuDNN's default gradients of convolutions add in an order that changes from run to run, and a resumed
+    # sweep has to end with the same bits.
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
 
 
 def autocast_dtype(precision: Precision) -> torch.dtype | None:
