@@ -18,7 +18,7 @@ class MinibatchSampler:
 
     def __init__(self, members: Sequence[MemberHypers], subset_order: np.ndarray, batch_size: int) -> None:
         self.seeds = [member.seed for member in members]
-        self.sizes = [int(np.ceil(member.data_fraction * len(subset_order))) for member in members]
+        self.sizes = [_share(member.data_fraction, len(subset_order)) for member in members]
         self.subset_order = subset_order
         self.batch_size = batch_size
 
@@ -29,3 +29,8 @@ class MinibatchSampler:
             positions = minibatch_positions(seed, first_step, steps, self.batch_size)
             chosen[:, place] = self.subset_order[(positions * size).astype(np.int64)]
         return chosen
+
+
+def _share(fraction: float, total: int) -> int:
+    # 0.07 × 100 is 7.000000000000001 in floating point, whose ceiling is 8.
+    return max(1, int(np.ceil(fraction * total * (1 - 1e-12))))

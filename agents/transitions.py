@@ -44,9 +44,7 @@ class BatchReader:
         """What ``read`` needs for step ``row`` of ``chosen``: numbers, or raw arrays already on the device."""
         if self.gathers_on_device:
             return chosen[row]
-        return tuple(
-            part.pin_memory().to(self.device, non_blocking=True) for part in self._gather(chosen[row])
-        )
+        return tuple(self._send(part) for part in self._gather(chosen[row]))
 
     def read(self, selected: Any) -> Batch:
         """The minibatch ``[N, B, ...]``: images scaled to [0, 1], rewards clipped if the shape says so."""
@@ -76,6 +74,11 @@ class BatchReader:
         """Observations as the network wants them: float32 on the device, uint8 divided by 255."""
         observations = observations.to(self.device)
         return observations.float() / 255.0 if observations.dtype == torch.uint8 else observations.float()
+
+    def _send(self, part: Tensor) -> Tensor:
+        # From pinned memory the copy runs beside the arithmetic of the step before; its buffer is not reused
+        # until the copy is done.
+        return part.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else part
 
     def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         data = self.data
