@@ -21,7 +21,7 @@ from agents.networks import Parameters, build_network
 from agents.objectives import Batch, Hypers, LossOutput, get_loss
 from agents.optimizers import OptimizerHypers, build_optimizer, init_state
 from agents.randomness import generator, stream_key
-from agents.spec import LearnerShape, MemberHypers
+from agents.spec import LearnerShape, MemberHypers, check_members
 from agents.transitions import BatchReader
 
 Strategy = Literal["fused", "looped"]
@@ -52,7 +52,10 @@ class Pack:
             raise AgentError("a pack needs at least one member; got none.")
         size = pack_size or len(members)
         if size < len(members):
-            raise AgentError(f"pack_size {size} is smaller than its {len(members)} members.")
+            raise AgentError(
+                f"pack_size {size} is smaller than its {len(members)} members; give at least {len(members)}."
+            )
+        check_members(shape, members)
         self.shape, self.members, self.size = shape, tuple(members), size
         self.device = torch.device(device)
         self.strategy: Strategy = strategy

@@ -1,8 +1,11 @@
 """What makes a learner: its shape (shared by a pack) and its numbers (one set a member)."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from agents.errors import AgentError
 
 ObjectiveName = Literal["dqn", "double_dqn"]
 NetworkName = Literal["mlp", "nature_dqn"]
@@ -55,3 +58,15 @@ class MemberHypers(_Frozen):
     target_update_period: int = Field(default=2500, ge=1)
     data_fraction: float = Field(default=1.0, gt=0, le=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+def check_members(shape: LearnerShape, members: Sequence[MemberHypers]) -> None:
+    """Raises AgentError where a member has a number that ``shape`` switches off: it would have no effect."""
+    for place, member in enumerate(members):
+        for name, on in (("dropout", shape.dropout), ("momentum", shape.momentum)):
+            value = getattr(member, name)
+            if value > 0 and not on:
+                raise AgentError(
+                    f"member {place} has {name} {value}, but its pack's shape has {name} off, so that it would be "
+                    f"ignored. Set {name}=True in the LearnerShape, or {name}=0 in the member."
+                )
