@@ -20,7 +20,11 @@ _ASSUMED_MEMORY = 8e9
 
 @dataclass(frozen=True)
 class Preview:
-    """`seconds` is wall time on `workers` workers, None where no speed was measured; `worker_hours` its cost."""
+    """`seconds` is wall time on `workers` workers, None where no speed was measured.
+
+    `worker_hours` is its cost: hours of all workers, idle ones not counted. On a card several workers share
+    one, and `card_hours` counts their shares; None on processors, where a worker is a core.
+    """
 
     study: str
     title: str
@@ -36,6 +40,7 @@ class Preview:
     workers: int
     seconds: float | None
     worker_hours: float | None
+    card_hours: float | None
     speed_source: str
 
     def as_json(self) -> dict[str, Any]:
@@ -92,7 +97,8 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
         workers=at_once,
         seconds=_makespan(known, at_once) if complete else None,
         worker_hours=sum(known) / 3600 if complete else None,
-        speed_source="; ".join(sources) if complete else f"no speed was measured on {gpu or 'cpu'} yet",
+        card_hours=_card_hours(packs, known) if gpu and complete else None,
+        speed_source="; ".join(sources) if complete else _unknown(gpu or "cpu", speeds),
     )
 
 
@@ -110,6 +116,17 @@ def _row(pack: PackSpec, seconds: float | None) -> dict[str, Any]:
         "dataset": pack.dataset,
         "seconds": seconds,
     }
+
+
+def _card_hours(packs: list[PackSpec], seconds: list[float]) -> float:
+    return sum(pack.gpus * one for pack, one in zip(packs, seconds, strict=True)) / 3600
+
+
+def _unknown(device: str, speeds: Speeds) -> str:
+    return (
+        f"no speed of these packs was measured on {device!r} yet (measured: {', '.join(speeds.devices())}). "
+        "A sweep run there under this root measures it"
+    )
 
 
 def _makespan(seconds: list[float], workers: int) -> float:

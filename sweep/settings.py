@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["compiler_names", "default_root", "process_environment", "quiet_environment"]
+__all__ = [
+    "columns_of_pipes",
+    "compiler_names",
+    "default_root",
+    "process_environment",
+    "quiet_environment",
+]
 
 
 def default_root() -> str:
     """Where sweeps live unless `--root` says otherwise: `$SWEEP_ROOT`, else `./sweeps`; not checked yet."""
     return os.environ.get("SWEEP_ROOT") or "sweeps"
+
+
+def columns_of_pipes() -> int:
+    """Characters a line where output is not a terminal: `$COLUMNS`, else 160."""
+    said = os.environ.get("COLUMNS", "")
+    return int(said) if said.isdecimal() and int(said) else 160
 
 
 def compiler_names() -> list[str]:

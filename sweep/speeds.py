@@ -24,7 +24,9 @@ class Estimate:
 
 
 class Speeds:
-    """Measured rates in forward floating-point operations per second of training, by device and network.
+    """Measured rates in forward floating-point operations of training per second, by device and network.
+
+    The seconds are all that a pack took, with its probes, evaluations and writing.
 
     Results under the root count before the reference table: they are of this machine and these versions.
     """
@@ -32,35 +34,46 @@ class Speeds:
     def __init__(self, root: Path, device: str) -> None:
         """`device`: "cpu", or a card's name as PyTorch gives it."""
         self.device = device
-        self._measured: dict[tuple[str, int], tuple[float, float]] = {}
+        # By whether updates were compiled, network and batch size: work, and the seconds it took.
+        self._measured: dict[tuple[bool, str, int], tuple[float, float]] = {}
+        self._devices = {row["device"] for row in _reference()}
         for spec, result in _results(root):
+            self._devices |= {result["device"]} if "device" in result else set()
             if result.get("device") != device or "train" not in result.get("seconds", {}):
                 continue
-            work, seconds = self._measured.get(_kind(spec), (0.0, 0.0))
-            self._measured[_kind(spec)] = (work + spec.work, seconds + result["seconds"]["train"])
+            kind = (bool(result.get("compiled")), *_kind(spec))
+            work, seconds = self._measured.get(kind, (0.0, 0.0))
+            self._measured[kind] = (work + spec.work, seconds + sum(result["seconds"].values()))
+
+    def devices(self) -> list[str]:
+        """Every device that something was measured on, here or in the reference table."""
+        return sorted(self._devices)
 
     def estimate(self, pack: PackSpec) -> Estimate | None:
         """What `pack` should take; None where nothing like it was ever measured on this device."""
-        work, seconds = self._measured.get(_kind(pack), (0.0, 0.0))
-        if seconds > 0:
-            return Estimate(pack.work * seconds / work, "measured under this root")
-        for row in _reference():
-            if (row["device"], row["network"], row["batch_size"]) == (self.device, *_reference_kind(pack)):
-                return Estimate(
-                    row["compile_seconds"] + pack.work / (row["gflops"] * 1e9),
-                    f"measured on {row['machine']}",
-                )
-        return None
+        # Eager packs are several times slower: they count where nothing compiled was measured.
+        for compiled, source in (
+            (True, "measured under this root"),
+            (False, "measured eagerly under this root"),
+        ):
+            work, seconds = self._measured.get((compiled, *_kind(pack)), (0.0, 0.0))
+            if work > 0 and seconds > 0:
+                return Estimate(pack.work * seconds / work, source)
+        rows = [
+            row
+            for row in _reference()
+            if (row["device"], row["network"]) == (self.device, pack.config.network)
+        ]
+        if not rows:
+            return None
+        row = min(rows, key=lambda row: abs(row["batch_size"] - pack.config.batch_size))
+        return Estimate(
+            row["compile_seconds"] + pack.work / (row["gflops"] * 1e9), f"measured on {row['machine']}"
+        )
 
 
 def _kind(pack: PackSpec) -> tuple[str, int]:
     return pack.config.network, pack.config.batch_size
-
-
-def _reference_kind(pack: PackSpec) -> tuple[str, int]:
-    sizes = [row["batch_size"] for row in _reference() if row["network"] == pack.config.network]
-    nearest = min(sizes, key=lambda size: abs(size - pack.config.batch_size), default=0)
-    return pack.config.network, nearest
 
 
 def _results(root: Path) -> Iterable[tuple[PackSpec, dict[str, Any]]]:

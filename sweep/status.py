@@ -162,6 +162,7 @@ def seconds_left(packs: list[PackStatus]) -> float | None:
 
 
 def _mirror(store: SweepStore) -> dict[str, Any]:
-    from sweep.mirror import mirror_status
+    """The mirror that was at work last, which need not be the one into the root's own MLflow."""
+    from sweep.mirror import mirror_statuses
 
-    return asdict(mirror_status(store.layout.root, store.name))
+    return asdict(max(mirror_statuses(store.layout.root, store.name), key=lambda one: one.updated))

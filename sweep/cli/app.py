@@ -10,7 +10,8 @@ from rich.console import Console
 
 from agents.errors import AgentError
 from search_spaces import SpecificationError
-from sweep.cli import data, look, results, running
+from sweep.cli import data, results, running, standing, studies
+from sweep.cli.common import AROUND
 from sweep.errors import SweepError
 
 __all__ = ["build_app", "main"]
@@ -20,17 +21,21 @@ def build_app() -> typer.Typer:
     """All commands of this distribution, and those that the `rankscope.commands` entry points add."""
     app = typer.Typer(
         name="sweep",
-        help="Sweeps of deep-RL agents: run a study, watch it, and see what really predicts the return.",
+        help=(
+            "Sweeps of deep-RL agents: run a study, watch it, and see what really predicts the return.\n\n"
+            "First steps: `sweep list`, then `sweep show demo`, `sweep run demo`, `sweep report demo`. "
+            "`sweep COMMAND --help` has options and examples."
+        ),
         no_args_is_help=True,
         add_completion=False,
         rich_markup_mode="markdown",
         pretty_exceptions_enable=False,
-        epilog="Start with `sweep list`, then `sweep show demo`, then `sweep run demo`.",
+        epilog="Exit status: 0 done, 1 failed, 2 asked for wrongly (nothing was started).",
     )
     app.callback()(_top)
-    for module in (look, running, results):
+    for module in (studies, running, results, standing):
         module.register(app)
-    app.add_typer(data.app, name="data")
+    app.add_typer(data.app, name="data", rich_help_panel=AROUND)
     for extension in entry_points(group="rankscope.commands"):
         extension.load()(app)
     return app

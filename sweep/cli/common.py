@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from sweep.settings import default_root
+from sweep.settings import columns_of_pipes, default_root
 from sweep.store.files import local_root
 
-__all__ = ["Json", "Root", "SweepName", "console", "print_json"]
+__all__ = [
+    "AROUND",
+    "CHOOSE",
+    "Json",
+    "RESULTS",
+    "RUN",
+    "Root",
+    "StudyName",
+    "SweepName",
+    "console",
+    "print_json",
+]
 
-console = Console()
+CHOOSE, RUN, RESULTS, AROUND = "Choose a study", "Run it", "Look at results", "Data and machine"
+"""Panels of `sweep --help`."""
+
+console = Console(width=None if sys.stdout.isatty() else columns_of_pipes())
+"""Standard output; wide where it goes to a file or a pipe, so that tables are not cut there."""
 
 Root = Annotated[
     Path,
     typer.Option(
         "--root",
-        help="Folder of datasets, store, MLflow and reports; $SWEEP_ROOT, else ./sweeps.",
+        help="Folder of datasets, sweeps, MLflow and reports. [default: $SWEEP_ROOT, else ./sweeps]",
         metavar="DIR",
         # Not a plain path: pathlib would make the folder `s3:/bucket` of an address that we refuse.
         parser=local_root,
@@ -29,8 +45,10 @@ Root = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-SweepName = Annotated[str, typer.Argument(help="A sweep's name; `sweep status` lists them.")]
-StudyName = Annotated[str, typer.Argument(help="A name from `sweep list`, or a path to a YAML file.")]
+SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep's name; `sweep status` lists them.")]
+StudyName = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A name from `sweep list`, or a path to a YAML file.")
+]
 
 
 def print_json(value: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.common import Json, Root, SweepName, console, print_json
+from sweep.cli.common import RESULTS, Json, Root, SweepName, console, print_json
 
 __all__ = ["register"]
 
@@ -18,17 +18,15 @@ SkipCorrupt = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    app.command("sync")(sync)
-    app.command("ui")(ui)
-    app.command("export")(export)
-    app.command("report")(report)
+    for name, command in (("report", report), ("export", export), ("ui", ui), ("sync", sync)):
+        app.command(name, rich_help_panel=RESULTS)(command)
 
 
 def sync(
     name: SweepName,
     root: Root,
     mlflow_uri: Annotated[
-        str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")
+        str | None, typer.Option(metavar="URI", help="An MLflow server. [default: the root's own SQLite]")
     ] = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Delete the sweep's runs in MLflow first.")
@@ -36,7 +34,16 @@ def sync(
     skip_corrupt: SkipCorrupt = False,
     as_json: Json = False,
 ) -> None:
-    """Bring MLflow up to date from the store."""
+    """Bring MLflow up to date from the store: each trial a run, each run once.
+
+    `sweep run` does this as it trains; afterwards it is for an MLflow that was down, or another one.
+
+    Examples:
+
+    - `sweep sync demo`
+
+    - `sweep sync demo --mlflow-uri http://mlflow.example.org:5000`
+    """
     from sweep.mirror import Progress
     from sweep.mirror import sync as bring_up_to_date
 
@@ -64,14 +71,24 @@ def ui(
         str, typer.Option(help="Address to listen on; beyond loopback anybody there can read and write.")
     ] = "127.0.0.1",
     port: Annotated[
-        int | None, typer.Option(help="Port of MLflow; 5000 or the next free one without it.")
+        int | None,
+        typer.Option(metavar="PORT", help="Port of MLflow. [default: the first free one from 5000]"),
     ] = None,
-    reports_port: Annotated[int | None, typer.Option(help="Port of the reports.")] = None,
+    reports_port: Annotated[
+        int | None, typer.Option(metavar="PORT", help="Port of the reports. [default: the next free one]")
+    ] = None,
     allowed_hosts: Annotated[
         list[str] | None, typer.Option(help="DNS names under which MLflow may be asked.")
     ] = None,
 ) -> None:
-    """MLflow on this root, and the reports, until Ctrl-C."""
+    """MLflow on this root, and the reports, until Ctrl-C.
+
+    Examples:
+
+    - `sweep ui`
+
+    - `sweep ui --host 0.0.0.0 --port 8080 --allowed-hosts sweeps.example.org`
+    """
     from sweep.ui import Ui, serve
 
     def ready(pages: Ui) -> None:
@@ -84,22 +101,44 @@ def ui(
 
 def export(
     name: SweepName,
-    table: Annotated[str, typer.Argument(help="trials, final, summary, curves or correlation.")],
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="trials, final, summary, curves or correlation.")
+    ],
     root: Root,
     formats: Annotated[
-        str, typer.Option("--format", help="One or more of csv, parquet, latex, markdown, json, by commas.")
+        str,
+        typer.Option(
+            "--format", metavar="LIST", help="One or more of csv, parquet, latex, markdown, json, by commas."
+        ),
     ] = "csv",
     out: Annotated[
-        Path | None, typer.Option("--out", help="File or folder; standard output without it.")
+        Path | None, typer.Option("--out", metavar="PATH", help="File or folder. [default: standard output]")
     ] = None,
-    columns: Annotated[str | None, typer.Option(help="Only these columns, in this order, by commas.")] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Only these columns, in this order, by commas.")
+    ] = None,
     measure: Annotated[
-        str | None, typer.Option(help="correlation: the measure that predicts; srank.")
+        str | None,
+        typer.Option(metavar="NAME", help="For correlation: the measure that predicts. [default: srank]"),
     ] = None,
-    outcome: Annotated[str | None, typer.Option(help="correlation: what is predicted; return_mean.")] = None,
+    outcome: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="For correlation: what is predicted. [default: return_mean]"),
+    ] = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
-    """Write a result table."""
+    """Write a result table: trials, final, summary, curves or correlation.
+
+    Examples:
+
+    - `sweep export demo final > final.csv`
+
+    - `sweep export demo correlation --format markdown`
+
+    - `sweep export demo curves --format csv,parquet,latex --out tables/`
+
+    - `sweep export demo correlation --measure dead_units --outcome return_mean`
+    """
     from sweep.export import export as write
 
     paths = write(
@@ -114,24 +153,31 @@ def export(
         outcome=outcome,
     )
     for path in paths:
-        console.print(f"wrote {path}", highlight=False)
+        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def report(
     name: SweepName,
     root: Root,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The file; ROOT/reports/NAME.html without it.")
+        Path | None, typer.Option("--out", metavar="FILE", help="[default: ROOT/reports/NAME.html]")
     ] = None,
-    measure: Annotated[str, typer.Option(help="The measure that is to predict.")] = "srank",
-    outcome: Annotated[str, typer.Option(help="What is to be predicted.")] = "return_mean",
+    measure: Annotated[str, typer.Option(metavar="NAME", help="The measure that is to predict.")] = "srank",
+    outcome: Annotated[str, typer.Option(metavar="NAME", help="What is to be predicted.")] = "return_mean",
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
-    """Write the whole analysis as one HTML file."""
+    """Write the whole analysis as one HTML file, which needs nothing else to be read or sent.
+
+    Examples:
+
+    - `sweep report demo`
+
+    - `sweep report demo --measure dead_units --out dead-units.html`
+    """
     from sweep.report import write_report
 
     path = write_report(root, name, out, measure=measure, outcome=outcome, skip_corrupt=skip_corrupt)
-    console.print(f"wrote {path}", highlight=False)
+    console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _listed(text: str) -> list[str]:

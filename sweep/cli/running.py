@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.common import Json, Root, StudyName, console, print_json
+from sweep.cli.common import RUN, Json, Root, StudyName, console, print_json
 
 __all__ = ["register"]
 
@@ -38,28 +38,31 @@ class Precision(enum.StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add the command to `app`."""
-    app.command("run")(run)
+    app.command("run", rich_help_panel=RUN)(run)
 
 
 def run(
     study: StudyName,
     root: Root,
-    name: Annotated[str | None, typer.Option(help="The sweep's name; the study's without it.")] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The sweep's name. [default: the study's]")
+    ] = None,
     address: Annotated[
-        str | None, typer.Option(help="A running Ray cluster; here, on our own Ray, without it.")
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="A running Ray cluster. [default: a Ray of its own, here]"),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Packs at once; one a core, or four a card.")
+        int | None, typer.Option(min=1, metavar="N", help="Packs at once. [default: one a core, 4 on a card]")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where packs train.")] = "auto",
     scheduler: Annotated[
         Scheduler,
-        typer.Option(help="fifo for studies; asha and median stop trials on their return and bias analyses."),
+        typer.Option(help="fifo for studies; the others stop trials on their return, which biases analyses."),
     ] = Scheduler.fifo,
     strategy: Annotated[
         Strategy, typer.Option(help="How members are computed; auto follows measurements.")
     ] = Strategy.auto,
-    precision: Annotated[Precision, typer.Option(help="Recorded with the sweep.")] = Precision.float32,
+    precision: Annotated[Precision, typer.Option(help="Of the arithmetic; recorded.")] = Precision.float32,
     compile_packs: Annotated[
         bool, typer.Option("--compile/--eager", help="Compile updates (needs a C++ compiler).")
     ] = True,
@@ -67,13 +70,22 @@ def run(
         bool, typer.Option("--mlflow/--no-mlflow", help="Copy results into MLflow while training.")
     ] = True,
     mlflow_uri: Annotated[
-        str | None, typer.Option(help="An MLflow server; the root's own SQLite without it.")
+        str | None, typer.Option(metavar="URI", help="An MLflow server. [default: the root's own SQLite]")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it: what is finished is never trained again.
 
-    Stop it at any moment, however harshly; the same command goes on from the last checkpoints.
+    Stop it at any moment, however harshly; the same command goes on from the last checkpoints. A study
+    that has grown runs only its new trials.
+
+    Examples:
+
+    - `sweep run demo`
+
+    - `sweep run my-study.yaml --name second-try --workers 8`
+
+    - `sweep run demo --address auto` uses the Ray cluster that this machine belongs to
     """
     from rich.console import Console
 

@@ -3,7 +3,7 @@
 from sweep.mirror.errors import MirrorError, TrackingUnavailable
 from sweep.mirror.process import MirrorProcess, start_mirror_process
 from sweep.mirror.session import Progress
-from sweep.mirror.sync import MirrorStatus, SyncSummary, mirror_status, sync
+from sweep.mirror.sync import MirrorStatus, SyncSummary, mirror_status, mirror_statuses, sync
 from sweep.mirror.tracking import embedded_tracking_uri
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "TrackingUnavailable",
     "embedded_tracking_uri",
     "mirror_status",
+    "mirror_statuses",
     "start_mirror_process",
     "sync",
 ]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.errors import CorruptSegmentError
 from sweep.mirror.follow import Commands, Pace, mirror
 from sweep.mirror.session import Progress
 from sweep.mirror.tracking import embedded_tracking_uri, shown
 from sweep.mirror.watermark import MirrorPaths, Watermark
-from sweep.store import Store
+from sweep.store import Store, files
 from sweep.store.lock import owner
 
 
@@ -100,10 +103,27 @@ def mirror_status(root: str | Path, name: str, tracking_uri: str | None = None) 
     """How the mirror of a sweep stands. Raises UsageError for a sweep that does not exist."""
     uri = tracking_uri or embedded_tracking_uri(root)
     paths = MirrorPaths.of(Store(root).sweep(name).layout.folder, uri)
-    mark = Watermark.load(paths.watermark, shown(uri))
+    return _status(paths, shown(uri))
+
+
+def mirror_statuses(root: str | Path, name: str) -> list[MirrorStatus]:
+    """How every mirror of a sweep stands, the one into the root's embedded MLflow first, begun or not."""
+    own = MirrorPaths.of(Store(root).sweep(name).layout.folder, embedded_tracking_uri(root))
+    found = [mirror_status(root, name)]
+    for file in files.list_names(own.folder):
+        stem = file.removesuffix(".json")
+        if re.fullmatch(r"[0-9a-f]{12}", stem) and file != stem and stem != own.stem:
+            paths = MirrorPaths(own.folder, stem)
+            with contextlib.suppress(FileNotFoundError, CorruptSegmentError):
+                found.append(_status(paths, str(files.read_json(paths.watermark).get("tracking_uri", ""))))
+    return found
+
+
+def _status(paths: MirrorPaths, tracking_uri: str) -> MirrorStatus:
+    mark = Watermark.load(paths.watermark, tracking_uri)
     holder = owner(paths.lock)
     return MirrorStatus(
-        tracking_uri=shown(uri),
+        tracking_uri=tracking_uri,
         experiment_id=mark.experiment_id,
         state=mark.state,
         message=mark.message,

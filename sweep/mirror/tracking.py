@@ -130,7 +130,7 @@ def translated(tracking_uri: str) -> Iterator[None]:
     except sqlalchemy.exc.SQLAlchemyError as error:
         reason = _first_line(error, tracking_uri)
         raise MirrorError(
-            f"MLflow at {shown(tracking_uri)} cannot be used: {reason}. Is --tracking-uri right?"
+            f"MLflow at {shown(tracking_uri)} cannot be used: {reason}. Is --mlflow-uri right?"
         ) from error
     except OSError as error:
         # Artifacts go to a folder or through a plain HTTP request, neither of which MLflow wraps.

@@ -1,0 +1,164 @@
+"""`sweep list` and `sweep show`: what could be run. Both answer in under a second and start nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from sweep.cli.common import CHOOSE, Json, Root, StudyName, console, print_json
+
+if TYPE_CHECKING:
+    from sweep.preview import Preview
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to `app`."""
+    app.command("list", rich_help_panel=CHOOSE)(list_studies)
+    app.command("show", rich_help_panel=CHOOSE)(show)
+
+
+def list_studies(root: Root, as_json: Json = False) -> None:
+    """The named studies, and which sweeps of them the root holds.
+
+    A study of your own is a YAML file; its path works wherever a study's name does.
+
+    Example: `sweep list`, then `sweep show NAME`
+    """
+    from search_spaces import named_studies
+
+    sweeps = _sweeps_by_study(root)
+    found = [{**study._asdict(), "sweeps": sweeps.get(study.name, [])} for study in named_studies()]
+    if as_json:
+        print_json(found)
+        return
+    table = Table("study", "title", "sweeps here", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for one in found:
+        table.add_row(one["name"], escape(one["title"]), ", ".join(one["sweeps"]))
+    console.print(table)
+    console.print(f"\nnext: sweep show {found[0]['name']}", highlight=False)
+
+
+def show(
+    study: StudyName,
+    root: Root,
+    gpu: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Estimate for this card, by the name PyTorch gives it."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Packs at once. [default: one a core, 4 on a card]")
+    ] = None,
+    packs: Annotated[bool, typer.Option("--packs", help="List every pack too.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Preview a study: trials, axes, packs, gradient steps, time and cost. Nothing is started.
+
+    Time and cost come from packs trained before under this root, else from a table of measured machines
+    that comes with Rankscope. Where nothing like it was measured they are unknown, and said to be.
+
+    Examples:
+
+    - `sweep show demo`
+
+    - `sweep show my-study.yaml --workers 16 --packs`
+
+    - `sweep show demo --gpu "NVIDIA H200" --json`
+    """
+    from search_spaces import load_study
+    from sweep.preview import preview
+
+    found = preview(load_study(study), root, gpu, workers)
+    if as_json:
+        print_json(found.as_json())
+        return
+    console.print(f"[bold]{escape(found.study)}[/bold]  {escape(found.title)}", highlight=False)
+    console.print(f"{escape(found.question)}\n", highlight=False)
+    console.print(_spaces(found))
+    console.print()
+    console.print(_totals(found), highlight=False)
+    if packs:
+        console.print()
+        console.print(_packs(found))
+    console.print(f"\nnext: sweep run {study}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _spaces(found: Preview) -> Table:
+    table = _table("space", "trials", "design", "seeds", "axes")
+    for space in found.spaces:
+        axes = "\n".join(f"{name}: {_listed(values)}" for name, values in space["axes"].items())
+        table.add_row(space["name"], f"{space['trials']:,}", space["design"], str(len(space["seeds"])), axes)
+    return table
+
+
+def _totals(found: Preview) -> Table:
+    from sweep.cli.display import duration
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    shared = f"; {found.shared:,} are in more than one space and run once" if found.shared else ""
+    grid.add_row("trials", f"{found.trials:,} in {_count(len(found.packs), 'pack')}{shared}")
+    grid.add_row("steps", f"{found.gradient_steps:,} gradient steps")
+    for one in found.datasets:
+        state = (
+            f"{one['transitions']:,} transitions"
+            if one["transitions"]
+            else f"to be collected, {one['to_collect']:,} agent steps (not in the time below)"
+        )
+        grid.add_row("data", f"{one['name']}: {one['env']}, {state}")
+    if found.seconds is None or found.worker_hours is None:
+        grid.add_row("time", f"unknown: {escape(found.speed_source)}")
+        grid.add_row("cost", "unknown")
+        return grid
+    place = f"{_count(found.workers, 'worker')} ({escape(found.device)})"
+    grid.add_row("time", f"about {duration(found.seconds)} on {place}, {found.speed_source}")
+    unit = "core-hours" if found.card_hours is None else f"worker-hours, {found.card_hours:.2f} card-hours"
+    grid.add_row("cost", f"{found.worker_hours:.2f} {unit}")
+    return grid
+
+
+def _packs(found: Preview) -> Table:
+    from sweep.cli.display import duration
+
+    rows = _table("pack", "trials", "size", "steps", "about")
+    for pack in found.packs:
+        rows.add_row(
+            pack["pack_id"],
+            str(pack["trials"]),
+            str(pack["size"]),
+            f"{pack['steps']:,}",
+            duration(pack["seconds"]),
+        )
+    return rows
+
+
+def _sweeps_by_study(root: Any) -> dict[str, list[str]]:
+    from sweep.errors import SweepError
+    from sweep.store import Store
+
+    store, found = Store(root), dict[str, list[str]]()
+    for name in store.sweeps():
+        try:
+            record = store.sweep(name).sweep_record()
+        except SweepError:
+            continue  # a damaged record must not hide the studies; `sweep doctor` says it
+        if record:
+            found.setdefault(record.get("study", ""), []).append(name)
+    return found
+
+
+def _table(*columns: str) -> Table:
+    return Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _listed(values: Any) -> str:
+    if isinstance(values, dict):
+        return f"{values['low']:g} … {values['high']:g} ({values['scale']})"
+    return ", ".join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)
