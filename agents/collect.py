@@ -20,7 +20,7 @@ from agents.environments import EnvironmentSpec, VectorEnvironment, describe, ma
 from agents.environments.protocol import SEED_LIMIT
 from agents.errors import AgentError
 from agents.randomness import generator
-from agents.spec import LearnerShape, MemberHypers
+from agents.spec import LearnerShape, MemberHypers, NetworkName
 
 RECENT_EPISODES = 100
 PROGRESS_SECONDS = 0.5
@@ -56,7 +56,7 @@ class CollectSpec(BaseModel):
     target_update_period: int = Field(default=200, ge=1)
     updates_per_step: float = Field(default=0.25, gt=0)
     learning_starts: int = Field(default=1000, ge=0)
-    network: Literal["mlp", "nature_dqn"] = "mlp"
+    network: NetworkName = "mlp"
     hidden_sizes: tuple[int, ...] = (64, 64)
     reward_clip: float | None = Field(default=None, gt=0)
 
@@ -264,8 +264,8 @@ def _one_thread(spec: CollectSpec) -> AbstractContextManager[None]:
 
 
 def _check_network(spec: CollectSpec, environment: EnvironmentSpec) -> None:
-    if spec.agent == "dqn" and spec.network == "nature_dqn" and len(environment.observation_shape) != 3:
+    if spec.agent == "dqn" and spec.network != "mlp" and len(environment.observation_shape) != 3:
         raise AgentError(
-            f"network nature_dqn reads images, and {spec.env} shows vectors of shape "
+            f"network {spec.network} reads images, and {spec.env} shows vectors of shape "
             f"{environment.observation_shape}. Use network: mlp for it, or an atari/… environment."
         )

@@ -8,10 +8,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from agents.errors import AgentError
 
 ObjectiveName = Literal["dqn", "double_dqn"]
-NetworkName = Literal["mlp", "nature_dqn"]
+NetworkName = Literal["mlp", "nature_dqn", "minatar"]
 ActivationName = Literal["relu", "tanh", "elu", "sigmoid", "leaky_relu", "identity"]
 OptimizerName = Literal["adam", "rmsprop", "rmsprop_centered", "sgd"]
 LossName = Literal["huber", "mse"]
+
+TORSOS = {"nature_dqn": ((32, 8, 4), (64, 4, 2), (64, 3, 1)), "minatar": ((16, 3, 1),)}
+"""Output channels, kernel and stride of each convolution.
+
+``nature_dqn``: Mnih et al. (2015), Methods; ``minatar``: Young & Tian (2019), Appendix B.
+"""
 
 
 class _Frozen(BaseModel):

@@ -54,8 +54,8 @@ class Collect(Specification):
                 if name in self.model_fields_set and name not in _USED_BY_RANDOM:
                     message = "is not used by agent 'random': leave it out, or set agent to 'dqn'"
                     problems.append(Problem((name,), message, getattr(self, name)))
-        if self.network == "nature_dqn" and not self.hidden_sizes:
-            message = "nature_dqn needs at least one width, such as [512]"
+        if self.network != "mlp" and not self.hidden_sizes:
+            message = f"{self.network} needs at least one width, such as [512]"
             problems.append(Problem(("hidden_sizes",), message, []))
         if self.epsilon_end > self.epsilon_start:
             message = f"must be at most epsilon_start, {self.epsilon_start!r}"

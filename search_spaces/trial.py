@@ -22,12 +22,12 @@ from search_spaces.specification import (
 )
 
 Algorithm = Literal["dqn", "double_dqn"]
-Network = Literal["mlp", "nature_dqn"]
+Network = Literal["mlp", "nature_dqn", "minatar"]
 Activation = Literal["relu", "tanh", "elu", "sigmoid", "leaky_relu", "identity"]
 Loss = Literal["huber", "mse"]
 Optimizer = Literal["adam", "rmsprop", "rmsprop_centered", "sgd"]
 
-DEFAULT_HIDDEN_SIZES: Final[dict[str, tuple[int, ...]]] = {"mlp": (64, 64), "nature_dqn": (512,)}
+DEFAULT_HIDDEN_SIZES: Final[dict[str, tuple[int, ...]]] = {"mlp": (64, 64), "nature_dqn": (512,), "minatar": (128,)}
 
 _SHAPE: Final = (
     *("env", "dataset", "algorithm", "network", "hidden_sizes", "activation", "loss", "optimizer"),
@@ -91,8 +91,8 @@ class TrialConfig(Specification):
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
         problems = []
-        if self.network == "nature_dqn" and not self.hidden_sizes:
-            message = "nature_dqn needs at least one width, such as [512]"
+        if self.network != "mlp" and not self.hidden_sizes:
+            message = f"{self.network} needs at least one width, such as [512]"
             problems.append(Problem(("hidden_sizes",), message, []))
         for name, optimizers in _USED_BY.items():
             value, default = getattr(self, name), type(self).model_fields[name].default

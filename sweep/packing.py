@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from agents.spec import TORSOS
 from search_spaces import TrialConfig
 
 __all__ = ["PACK_SIZES", "NetworkCost", "largest_pack", "network_cost", "split"]
@@ -13,14 +14,11 @@ __all__ = ["PACK_SIZES", "NetworkCost", "largest_pack", "network_cost", "split"]
 PACK_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64)
 """Sizes that a pack is padded to. The size is part of what is compiled, so few sizes share compiled code."""
 
-_CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
 # Where fusing stops paying. Small MLPs gain up to about 32 members (docs/benchmarks.md, pack_throughput);
 # convolutions fill a CPU core with 4, and every further member only makes a lost checkpoint dearer.
 _WORTH_FUSING = {
-    ("mlp", "cpu"): 32,
-    ("nature_dqn", "cpu"): 4,
-    ("mlp", "cuda"): 64,
-    ("nature_dqn", "cuda"): 16,
+    "cpu": {"mlp": 32, "minatar": 8, "nature_dqn": 4},
+    "cuda": {"mlp": 64, "minatar": 32, "nature_dqn": 16},
 }
 
 
@@ -38,9 +36,9 @@ def network_cost(config: TrialConfig, observation_shape: Sequence[int], num_acti
     parameters = activations = 0
     flops = 0.0
     width = math.prod(observation_shape)
-    if config.network == "nature_dqn":
+    if config.network in TORSOS:
         channels, height, columns = observation_shape
-        for out, kernel, stride in _CONVOLUTIONS:
+        for out, kernel, stride in TORSOS[config.network]:
             height, columns = (height - kernel) // stride + 1, (columns - kernel) // stride + 1
             parameters += out * (channels * kernel * kernel + 1)
             activations += out * height * columns
@@ -67,7 +65,7 @@ def largest_pack(
     sample = 6 * cost.activations + 4 * math.prod(observation_shape)
     member_bytes = 4 * (6 * cost.parameters + config.batch_size * sample)
     kind = "cuda" if device.startswith("cuda") else "cpu"
-    cap = min(_WORTH_FUSING[config.network, kind], int(memory_bytes // member_bytes))
+    cap = min(_WORTH_FUSING[kind][config.network], int(memory_bytes // member_bytes))
     return max((size for size in PACK_SIZES if size <= cap), default=1)
 
 

@@ -3,11 +3,15 @@
 from collections.abc import Callable
 
 from agents.networks.base import Network
+from agents.networks.convolutional import ConvolutionalNetwork
 from agents.networks.mlp import MLP
-from agents.networks.nature_dqn import NatureDQN
 from agents.spec import LearnerShape
 
-NETWORKS: dict[str, Callable[[LearnerShape], Network]] = {"mlp": MLP, "nature_dqn": NatureDQN}
+NETWORKS: dict[str, Callable[[LearnerShape], Network]] = {
+    "mlp": MLP,
+    "nature_dqn": ConvolutionalNetwork,
+    "minatar": ConvolutionalNetwork,
+}
 
 
 def build_network(shape: LearnerShape) -> Network:

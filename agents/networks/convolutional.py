@@ -1,4 +1,4 @@
-"""The convolutional network of Mnih et al. (2015)."""
+"""Convolutional networks for image observations."""
 
 import numpy as np
 import torch.nn.functional as F
@@ -6,33 +6,36 @@ from torch import Tensor
 
 from agents.errors import AgentError
 from agents.networks.base import ACTIVATIONS, Dropout, Parameters, fan_in_uniform, linear
-from agents.spec import LearnerShape
-
-CONVOLUTIONS = ((32, 8, 4), (64, 4, 2), (64, 3, 1))
-"""Output channels, kernel and stride of each convolution (Mnih et al. 2015, Methods)."""
+from agents.spec import TORSOS, LearnerShape
 
 
-class NatureDQN:
-    """Three convolutions, then fully connected layers of ``hidden_sizes`` (512 in the paper), then the head."""
+class ConvolutionalNetwork:
+    """The convolutions of a torso, then fully connected layers of ``hidden_sizes``, then the head.
+
+    The papers' hidden sizes are (512,) for ``nature_dqn`` and (128,) for ``minatar``.
+    """
 
     def __init__(self, shape: LearnerShape) -> None:
         """Raises AgentError unless observations are ``[channels, height, width]`` and large enough."""
         if len(shape.observation_shape) != 3:
             raise AgentError(
-                f"network nature_dqn needs image observations [channels, height, width]; this environment gives "
+                f"network {shape.network} needs image observations [channels, height, width]; this environment gives "
                 f"{shape.observation_shape}. Use network: mlp, or an atari/… environment."
             )
         self.channels, height, width = shape.observation_shape
-        for _, kernel, stride in CONVOLUTIONS:
+        self.convolutions = TORSOS[shape.network]
+        for _, kernel, stride in self.convolutions:
             height, width = (height - kernel) // stride + 1, (width - kernel) // stride + 1
             if height < 1 or width < 1:
                 raise AgentError(
-                    f"network nature_dqn cannot see observations of {shape.observation_shape}: its convolutions "
-                    "need at least 36 × 36 pixels. Use network: mlp."
+                    f"network {shape.network} cannot see observations of {shape.observation_shape}: they are too "
+                    f"small for its convolutions {self.convolutions} (channels, kernel, stride). Use network: mlp."
                 )
         if not shape.hidden_sizes:
-            raise AgentError("network nature_dqn needs at least one hidden size, e.g. hidden_sizes: [512].")
-        self.sizes = (CONVOLUTIONS[-1][0] * height * width, *shape.hidden_sizes, shape.num_actions)
+            raise AgentError(
+                f"network {shape.network} needs at least one hidden size, e.g. hidden_sizes: [512]."
+            )
+        self.sizes = (self.convolutions[-1][0] * height * width, *shape.hidden_sizes, shape.num_actions)
         self.activation = ACTIVATIONS[shape.activation]
         self.feature_size = self.sizes[-2]
 
@@ -40,7 +43,7 @@ class NatureDQN:
         """Kernels ``[out, in, k, k]``, weights ``[out, in]`` and biases ``[out]``, float32."""
         params: dict[str, np.ndarray] = {}
         channels = self.channels
-        for layer, (out, kernel, _) in enumerate(CONVOLUTIONS):
+        for layer, (out, kernel, _) in enumerate(self.convolutions):
             shape, fan_in = (out, channels, kernel, kernel), channels * kernel * kernel
             params[f"conv{layer}.weight"], params[f"conv{layer}.bias"] = fan_in_uniform(
                 generator, shape, fan_in
@@ -57,7 +60,7 @@ class NatureDQN:
     ) -> tuple[Tensor, Tensor]:
         """See ``Network.apply``. Dropout acts on the fully connected layers only."""
         x = observation
-        for layer, (_, _, stride) in enumerate(CONVOLUTIONS):
+        for layer, (_, _, stride) in enumerate(self.convolutions):
             x = F.conv2d(x, params[f"conv{layer}.weight"], params[f"conv{layer}.bias"], stride=stride)
             x = self.activation(x)
         x = features = x.flatten(1)
