@@ -35,13 +35,22 @@ _BARE = frozenset({"env", "algorithm", "network", "activation", "optimizer", "da
 
 
 def varied_fields(trials: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The hyperparameters that differ between trials, seed last: what tells one trial from another."""
-    seen: dict[str, set[str]] = {name: set() for name in HYPERPARAMETERS}
+    """The hyperparameters that differ between trials of one environment, then env if there are several, and seed.
+
+    What follows from the environment, such as its dataset and network, tells nothing more; and MLflow shows
+    the beginnings of names only, so what was swept comes first.
+    """
+    seen: dict[str, dict[str, set[str]]] = {}
     for trial in trials:
-        for name, values in seen.items():
+        here = seen.setdefault(text(trial.get("env")), {name: set() for name in HYPERPARAMETERS})
+        for name, values in here.items():
             values.add(text(trial.get(name)))
-    varied = [name for name in HYPERPARAMETERS if name != "seed" and len(seen[name]) > 1]
-    return (*varied, "seed")
+    varied = [
+        name
+        for name in HYPERPARAMETERS
+        if name not in ("seed", "env") and any(len(here[name]) > 1 for here in seen.values())
+    ]
+    return (*varied, *(("env",) if len(seen) > 1 else ()), "seed")
 
 
 def run_name(trial: Mapping[str, Any], varied: Sequence[str]) -> str:

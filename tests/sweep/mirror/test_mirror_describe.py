@@ -29,6 +29,14 @@ def test_names_have_what_varies_and_always_the_seed() -> None:
     assert run_name(trial(seed=7), varied_fields([trial(seed=7)])) == "seed=7"
 
 
+def test_what_follows_from_the_environment_stays_out_of_names_and_the_environment_comes_last() -> None:
+    asterix = {"env": "atari/Asterix", "hidden_sizes": [512], "dropout": 0.0}
+    trials = [trial(), trial(learning_rate=3e-4), trial(**asterix), trial(**asterix, seed=1)]
+    varied = varied_fields(trials)
+    assert run_name(trials[1], varied) == "lr=0.0003 bsuite/catch/0 seed=0"
+    assert run_name(trials[3], varied) == "lr=0.0001 atari/Asterix seed=1"
+
+
 def test_seeds_of_one_configuration_share_a_tag_to_group_by() -> None:
     trials = [trial(), trial(seed=1), trial(batch_size=256)]
     varied = varied_fields(trials)
