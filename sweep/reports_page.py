@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
+from sweep.mirror import mirror_status, view_url
+from sweep.store import Store
+
 __all__ = ["ReportsServer", "index_page"]
 
 _STYLE = (
@@ -42,7 +45,7 @@ class ReportsServer:
 
 
 def index_page(root: Path, mlflow_url: str) -> str:
-    """The page of links: every file under `root/reports`, newest first, and the sweeps without any."""
+    """The page of links: each sweep's curves and runs, and every file under `root/reports`, newest first."""
     folder = root / "reports"
     found = sorted(
         (path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder))),
@@ -59,21 +62,29 @@ def index_page(root: Path, mlflow_url: str) -> str:
     table = (
         f"<table><tr><th>Report</th><th>Written</th><th>Size</th></tr>{''.join(rows)}</table>"
         if rows
-        else "<p>No reports yet.</p>"
+        else "<p>No reports yet: <code>sweep report NAME</code> writes one.</p>"
     )
-    store = root / "store"
-    sweeps = sorted(path.name for path in store.iterdir() if path.is_dir()) if store.is_dir() else []
-    told = "".join(
-        f"<li><code>sweep report {html.escape(name)}</code></li>"
-        for name in sweeps
-        if not any(name in str(path.relative_to(folder)) for path in found)
-    )
-    more = f"<p>Sweeps without a report, and the command that writes one:</p><ul>{told}</ul>" if told else ""
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>Rankscope reports</title><style>{_STYLE}</style><h1>Rankscope</h1>"
-        f'<p><a href="{html.escape(mlflow_url)}">MLflow: runs and curves</a></p>{table}{more}</html>'
+        f"<title>Rankscope</title><style>{_STYLE}</style><h1>Rankscope</h1>"
+        f"<h2>Sweeps</h2>{_sweeps(root, mlflow_url)}<h2>Reports</h2>{table}"
+        f'<p><a href="{html.escape(mlflow_url)}">MLflow</a></p></html>'
     )
+
+
+def _sweeps(root: Path, mlflow_url: str) -> str:
+    """A line a sweep: its curves and runs in MLflow, or the command that brings it there."""
+    lines = []
+    for name in Store(root).sweeps():
+        experiment = mirror_status(root, name).experiment_id
+        if experiment:
+            links = (("curves", view_url(mlflow_url, experiment, curves=True)),
+                     ("runs", view_url(mlflow_url, experiment, curves=False)))  # fmt: skip
+            cells = " ".join(f'<td><a href="{html.escape(url)}">{word}</a></td>' for word, url in links)
+        else:
+            cells = f"<td colspan=2>not in this MLflow: <code>sweep sync {html.escape(name)}</code></td>"
+        lines.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
+    return f"<table>{''.join(lines)}</table>" if lines else "<p>No sweeps yet.</p>"
 
 
 class _Handler(SimpleHTTPRequestHandler):

@@ -5,6 +5,7 @@ from sweep.mirror.process import MirrorProcess, start_mirror_process
 from sweep.mirror.session import Progress
 from sweep.mirror.sync import MirrorStatus, SyncSummary, mirror_status, mirror_statuses, sync
 from sweep.mirror.tracking import embedded_tracking_uri
+from sweep.mirror.view import view_url
 
 __all__ = [
     "MirrorError",
@@ -18,4 +19,5 @@ __all__ = [
     "mirror_statuses",
     "start_mirror_process",
     "sync",
+    "view_url",
 ]

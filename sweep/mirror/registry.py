@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sweep.mirror.errors import MirrorError
+from sweep.mirror.view import VIEW_TAG, view_state
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -137,7 +138,8 @@ def find_or_create_experiment(
     for number in range(1, _NAMES_TRIED + 1):
         title = name if number == 1 else f"{name} ({number})"
         try:
-            experiment_id = client.create_experiment(title, artifact_location, {STORE_ID: store_id})
+            tags = {STORE_ID: store_id, VIEW_TAG: view_state()}
+            experiment_id = client.create_experiment(title, artifact_location, tags)
         except MlflowException as error:
             if error.error_code == "RESOURCE_ALREADY_EXISTS":
                 continue

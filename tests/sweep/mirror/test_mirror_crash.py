@@ -30,10 +30,10 @@ class Killed(BaseException):
 
 
 class MortalClient:
-    """A real client of a process that dies before or after its n-th write."""
+    """A real client of a process that dies after its n-th write, before it hears that it was done."""
 
-    def __init__(self, client: Any, dies_at: int, before: bool) -> None:
-        self._client, self._left, self._before = client, dies_at, before
+    def __init__(self, client: Any, dies_at: int) -> None:
+        self._client, self._left = client, dies_at
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -42,8 +42,6 @@ class MortalClient:
 
         def call(*arguments: Any, **options: Any) -> Any:
             self._left -= 1
-            if self._left == 0 and self._before:
-                raise Killed
             answer = method(*arguments, **options)
             if self._left == 0:
                 raise Killed
@@ -52,10 +50,9 @@ class MortalClient:
         return call
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["before", "after"])
 @pytest.mark.parametrize("halfway", [False, True], ids=["fresh", "halfway"])
 def test_death_at_any_write_is_made_good(
-    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, before: bool, halfway: bool
+    tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch, halfway: bool
 ) -> None:
     template = tmp_path / "template"
     study = Study(template, members=2)
@@ -73,9 +70,7 @@ def test_death_at_any_write_is_made_good(
         root = tmp_path / f"dies-at-{writes}"
         shutil.copytree(template, root)
         with monkeypatch.context() as patch:
-            patch.setattr(
-                follow_module, "connect", lambda uri, n=writes: MortalClient(connect(uri), n, before)
-            )
+            patch.setattr(follow_module, "connect", lambda uri, n=writes: MortalClient(connect(uri), n))
             try:
                 sync(root, "demo")
                 dead = False
@@ -91,7 +86,7 @@ def test_kill_9_at_random_moments(root: Path, mlflow_db: Mlflow) -> None:
     expected = sum(len(points) for points in truth(study.run_all()).values())
     seed = random.randrange(2**32)
     moments, counts = random.Random(seed), [0]
-    for _ in range(4):
+    for _ in range(3):
         kill_when_more(root, mlflow_db, counts[-1] + moments.uniform(0, 0.4) * (expected - counts[-1]), seed)
         counts.append(count(mlflow_db))
     assert 0 < counts[1] < expected, f"seed {seed}: killed at {counts} of {expected}"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import os
 import signal
 import socket
@@ -9,6 +12,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+import zlib
 from pathlib import Path
 
 import psutil
@@ -52,7 +56,18 @@ def test_serves_the_roots_runs_and_reports_until_told_to_end(root: Path) -> None
         files = [file.path for file in client.list_artifacts(parent.info.run_id)]
         assert sorted(files) == ["study.yaml", "sweep.json"]
         assert "<html" in get(mlflow_url)
-        assert "demo.html" in get(reports_url)
+        page = get(reports_url)
+        assert "demo.html" in page
+        link = f"{mlflow_url}/#/experiments/{summary.experiment_id}/runs?viewStateShareKey=rankscope"
+        assert link in html.unescape(page)
+        # The view that the link names is there, and groups by a tag that the trials have.
+        packed = client.get_experiment(summary.experiment_id).tags["mlflow.sharedViewState.rankscope"]
+        view = json.loads(zlib.decompress(base64.b64decode(packed.removeprefix("deflate;"))))
+        [key] = view["groupBy"]["groupByKeys"]
+        assert key["mode"] == "tag"
+        of = {run.data.tags.get(key["groupByData"]) for run in runs if run is not parent}
+        assert None not in of
+        assert len(client.search_runs([summary.experiment_id], view["searchFilter"])) == len(study.trials)
         assert get(f"{reports_url}/demo.html") == "<h1>the report</h1>"
         # MLflow's command and its web server, and none of its seven job processes.
         assert 1 <= len(family) <= 3
@@ -115,7 +130,7 @@ def test_only_reports_are_served(tmp_path: Path) -> None:
     with ReportsServer(tmp_path, "127.0.0.1", 0, "http://mlflow") as reports:
         page = get(reports.url)
         assert "&lt;b&gt;.html" in page
-        assert "sweep report quiet" in page
+        assert "sweep sync quiet" in page
         assert get(f"{reports.url}/%3Cb%3E.html") == "x"
         for path in ("/../secret.txt", "/%2e%2e/secret.txt", "/link.txt", "/../store/"):
             with pytest.raises(urllib.error.HTTPError):
