@@ -20,20 +20,17 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise DeviceError(f"device {name!r} is not a device name; use auto, cpu, cuda or cuda:N.") from error
-    if device.type == "cuda":
-        count = torch.cuda.device_count()
-        if (device.index or 0) >= count:
-            raise DeviceError(
-                f"device {name!r} does not exist: PyTorch {torch.__version__} sees {count} CUDA device(s). "
-                "Use --device cpu, or install a CUDA build of PyTorch."
-            )
-    elif device.type != "cpu":
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or name.endswith(":"):
         raise DeviceError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N.")
-    return device
+    # Counted here, because torch.device keeps a number in a byte: its cuda:256 is cuda:0.
+    count = torch.cuda.device_count() if kind == "cuda" else 1
+    if int(number or 0) >= count:
+        raise DeviceError(
+            f"device {name!r} does not exist: PyTorch {torch.__version__} sees {count} {kind.upper()} device(s). "
+            "Use --device cpu, or install a CUDA build of PyTorch."
+        )
+    return torch.device(name)
 
 
 def prepare_process(threads: int, precision: Precision) -> None:
