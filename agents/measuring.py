@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from agents import probes
-from agents.objectives import Batch
 from agents.pack import Pack
 
 Measures = dict[str, npt.NDArray[np.float64]]
@@ -59,14 +58,15 @@ class ProbeBatch:
     def _measure_members(self, first: int, last: int) -> ProbeResult:
         pack = self.pack
         part = pack.part(first, last)
-        one = pack.reader.batch_at(self.indices)
-        batch = Batch(*(leaf.unsqueeze(0).expand(last - first, *leaf.shape) for leaf in one))
+        batch = pack.reader.batch_at(self.indices)
         with torch.no_grad():
-            q_tm1, phi_tm1 = part.apply(batch.s_tm1)
-            _, phi_t = part.apply(batch.s_t)
-        grads, report = part.gradients(batch)
-        taken = batch.a_tm1.unsqueeze(2)
+            q_tm1, phi_tm1 = part.apply_shared(batch.s_tm1)
+            _, phi_t = part.apply_shared(batch.s_t)
+        grads, report = part.gradients_shared(batch)
+        taken = batch.a_tm1.view(1, -1, 1).expand(last - first, -1, 1)
         sigma = probes.singular_values(phi_tm1)
+        # Once, instead of in every probe.
+        phi_tm1, phi_t = phi_tm1.double(), phi_t.double()
         measures = {
             "srank": probes.srank_of(sigma, self.delta),
             "numerical_rank": probes.numerical_rank_of(sigma),

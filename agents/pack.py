@@ -269,10 +269,22 @@ class Members:
         q, phi = vmap(self._pack.network.apply)(self.params, observations)
         return q, phi
 
+    def apply_shared(self, observations: Tensor) -> tuple[Tensor, Tensor]:
+        """The same for one set of observations ``[B, *observation_shape]`` that every member sees."""
+        q, phi = vmap(self._pack.network.apply, in_dims=(0, None))(self.params, observations)
+        return q, phi
+
     def gradients(self, batch: Batch) -> tuple[Parameters, LossOutput]:
         """Gradients of the training loss on ``batch`` (leaves ``[M, B, ...]``), and the loss's report ``[M]``."""
+        return self._gradients(batch, batch_axis=0)
+
+    def gradients_shared(self, batch: Batch) -> tuple[Parameters, LossOutput]:
+        """The same for one batch (leaves ``[B, ...]``) that every member sees."""
+        return self._gradients(batch, batch_axis=None)
+
+    def _gradients(self, batch: Batch, batch_axis: int | None) -> tuple[Parameters, LossOutput]:
         differentiate = vmap(
-            grad_and_value(self._pack._member_loss, has_aux=True), in_dims=(0, 0, 0, 0, None)
+            grad_and_value(self._pack._member_loss, has_aux=True), in_dims=(0, 0, batch_axis, 0, None)
         )
         grads, (_, report) = differentiate(
             self.params, self.target_params, batch, self._hypers, self._pack._step

@@ -16,16 +16,20 @@ def singular_values(features: Tensor) -> Tensor:
     eps σ₁² / σ: float32 features hold no more, and no measure here can see it.
     """
     phi = features.double()
-    finite = torch.isfinite(phi).all(dim=-1).all(dim=-1)
+    finite = _finite(phi)
     phi = torch.where(finite[..., None, None], phi, 0.0)
-    # One scale a slice: squares of very large or very small features would leave float64's range.
-    scale = phi.abs().amax(dim=(-2, -1), keepdim=True)
-    phi = phi / torch.where(scale > 0, scale, 1.0)
+    scale = torch.ones_like(finite, dtype=torch.float64)
+    if features.dtype == torch.float64:
+        # Squares of anything in float32 stay within float64; squares of its own extremes do not. A power of
+        # two changes no digit.
+        _, exponent = torch.frexp(phi.abs().amax(dim=(-2, -1)))
+        scale = torch.ldexp(scale, exponent.clamp(-1000, 1000))
+        phi = phi / scale[..., None, None]
     gram = phi @ phi.mT if phi.shape[-2] < phi.shape[-1] else phi.mT @ phi
     eigenvalues = torch.linalg.eigvalsh(gram).flip(-1).clamp_min(0.0)
     # Rounding leaves eigenvalues of about eps times the largest where the exact ones are zero.
     floor = eigenvalues[..., :1] * torch.finfo(torch.float64).eps * max(phi.shape[-2:])
-    sigma = torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt() * scale.squeeze(-1)
+    sigma = torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt() * scale[..., None]
     return torch.where(finite[..., None], sigma, torch.nan)
 
 
@@ -101,5 +105,9 @@ def feature_dot_product(phi_t: Tensor, phi_tp1: Tensor) -> Tensor:
 
 
 def _nan_where_not_finite(value: Tensor, features: Tensor) -> Tensor:
-    finite = torch.isfinite(features).all(dim=-1).all(dim=-1)
-    return torch.where(finite, value, torch.nan)
+    return torch.where(_finite(features.double()), value, torch.nan)
+
+
+def _finite(features: Tensor) -> Tensor:
+    """Whether all of a slice is finite, bool ``[...]``: a sum keeps NaN and infinity, and is the fastest look."""
+    return torch.isfinite(features.flatten(-2).sum(-1))

@@ -11,6 +11,9 @@ from search_spaces.specification import Count, Positive, Probability, Specificat
 
 Delta = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
+PROBE_STEPS = 1000
+"""Fewest gradient steps between two probes, where the protocol does not say."""
+
 _CADENCES = ("probe_every", "eval_every", "checkpoint_every_steps")
 
 
@@ -43,7 +46,8 @@ class Protocol(Specification):
     def resolve(self, train_steps: int) -> ResolvedProtocol:
         """Every None settled for a trial of `train_steps` gradient steps.
 
-        Probes 20 times and evaluates 10 times, to the nearest multiple of `log_every`; checkpoints by time
+        Evaluates 10 times and probes 20 times, probes not more often than every 1,000 steps, which keeps them
+        to a few per cent of the training time; to the nearest multiple of `log_every`. Checkpoints by time
         alone. Raises `SpecificationError` when the last step would go unlogged.
         """
         log_every = self.log_every
@@ -51,11 +55,14 @@ class Protocol(Specification):
             message = f"must be a multiple of protocol.log_every, {log_every}, for the last step to be logged"
             raise refusal(("train_steps",), f"{message}: change either", train_steps)
 
+        def multiple(steps: float) -> int:
+            return max(1, round(steps / log_every)) * log_every
+
         def times(count: int) -> int:
-            return max(1, round(train_steps / count / log_every)) * log_every
+            return multiple(train_steps / count)
 
         defaults = {
-            "probe_every": times(20),
+            "probe_every": min(max(times(20), multiple(PROBE_STEPS)), train_steps),
             "eval_every": times(10),
             "checkpoint_every_steps": train_steps,  # the end, where one is written anyway
         }

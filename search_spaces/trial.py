@@ -27,7 +27,11 @@ Activation = Literal["relu", "tanh", "elu", "sigmoid", "leaky_relu", "identity"]
 Loss = Literal["huber", "mse"]
 Optimizer = Literal["adam", "rmsprop", "rmsprop_centered", "sgd"]
 
-DEFAULT_HIDDEN_SIZES: Final[dict[str, tuple[int, ...]]] = {"mlp": (64, 64), "nature_dqn": (512,), "minatar": (128,)}
+DEFAULT_HIDDEN_SIZES: Final[dict[str, tuple[int, ...]]] = {
+    "mlp": (64, 64),
+    "nature_dqn": (512,),
+    "minatar": (128,),
+}
 
 _SHAPE: Final = (
     *("env", "dataset", "algorithm", "network", "hidden_sizes", "activation", "loss", "optimizer"),

@@ -70,9 +70,9 @@ def fan_in_uniform(
 def linear(params: Parameters, name: str, x: Tensor) -> Tensor:
     """Affine map of ``x`` ``[B, in]`` to ``[B, out]`` with weight ``[out, in]``."""
     weight, bias = params[f"{name}.weight"], params[f"{name}.bias"]
-    if weight.numel() <= _TINY_LAYER:
+    if weight.numel() <= _TINY_LAYER and torch.compiler.is_compiling():
         # A matrix product with a handful of columns runs at a tenth of the library's speed; written out, it
-        # fuses with its neighbours. It is worth 8 % of a step of the bsuite networks.
+        # fuses with its neighbours when compiled. It is worth 8 % of a step of the bsuite networks.
         return (x.unsqueeze(-2) * weight).sum(-1) + bias
     return F.linear(x, weight, bias)
 
