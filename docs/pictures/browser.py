@@ -38,17 +38,25 @@ def program(wanted: str | None = None) -> str:
 
 
 class Browser:
-    """One window of `width` x `height` CSS pixels, driven through the DevTools protocol."""
+    """One window of `width` x `height` CSS pixels, each `scale` of a picture's, driven through DevTools."""
 
-    def __init__(self, width: int, height: int, *, dark: bool = False, wanted: str | None = None) -> None:
-        self.width, self.height, self.dark = width, height, dark
+    def __init__(
+        self, width: int, height: int, *, scale: float = 1.0, dark: bool = False, wanted: str | None = None
+    ) -> None:
+        self.width, self.height, self.scale, self.dark = width, height, scale, dark
         self._program = program(wanted)
         self._number = 0
 
     async def __aenter__(self) -> Self:
         self._profile = tempfile.TemporaryDirectory(prefix="pictures-", ignore_cleanup_errors=True)
         folder = Path(self._profile.name)
-        command = [self._program, *_QUIET, f"--user-data-dir={folder}", "--remote-debugging-port=0", "about:blank"]
+        command = [
+            self._program,
+            *_QUIET,
+            f"--user-data-dir={folder}",
+            "--remote-debugging-port=0",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         port = await self._port(folder / "DevToolsActivePort")
         self._session = aiohttp.ClientSession()
@@ -56,7 +64,12 @@ class Browser:
             page = next(one for one in await answer.json() if one["type"] == "page")
         self._socket = await self._session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0)
         await self._ask("Page.enable")
-        size = {"width": self.width, "height": self.height, "deviceScaleFactor": 1, "mobile": self.width < 500}
+        size = {
+            "width": self.width,
+            "height": self.height,
+            "deviceScaleFactor": self.scale,
+            "mobile": self.width < 500,
+        }
         await self._ask("Emulation.setDeviceMetricsOverride", size)
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if self.dark else "light"}]
         await self._ask("Emulation.setEmulatedMedia", {"features": scheme})
@@ -72,7 +85,9 @@ class Browser:
 
     async def remember(self, items: Mapping[str, Any]) -> None:
         """Put `items` into the local storage of every page opened from now on, as JSON."""
-        lines = [f"localStorage.setItem({json.dumps(k)}, {json.dumps(json.dumps(v))})" for k, v in items.items()]
+        lines = [
+            f"localStorage.setItem({json.dumps(k)}, {json.dumps(json.dumps(v))})" for k, v in items.items()
+        ]
         await self._ask("Page.addScriptToEvaluateOnNewDocument", {"source": ";".join(lines)})
 
     async def open(self, url: str, until: str, seconds: float = 60.0) -> None:

@@ -19,6 +19,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
 from browser import Browser, program  # noqa: E402
+
 from sweep.mirror import mirror_status  # noqa: E402
 from sweep.ui import running  # noqa: E402
 
@@ -47,14 +48,22 @@ def main() -> None:
 async def _take(given: argparse.Namespace) -> None:
     report = given.root / "reports" / f"{given.sweep}.html"
     if not report.is_file():
-        raise SystemExit(f"{report} does not exist: make it with `sweep report {given.sweep} --root {given.root}`")
-    for name, width in (("report", given.width), ("report-phone", 390)):
-        async with Browser(width, given.height, wanted=given.browser) as browser:
+        raise SystemExit(
+            f"{report} does not exist: make it with `sweep report {given.sweep} --root {given.root}`"
+        )
+    # Tall enough for the verdict and the first figure, at a size that a README can show.
+    for name, width, height, scale in (
+        ("report", given.width, 1960, 0.7),
+        ("report-phone", 390, given.height, 1.0),
+    ):
+        async with Browser(width, height, scale=scale, wanted=given.browser) as browser:
             await browser.open(report.resolve().as_uri(), "document.readyState == 'complete'")
             print(await browser.shoot(given.out / f"{name}.png"))
     experiment = mirror_status(given.root, given.sweep).experiment_id
     if experiment is None:
-        raise SystemExit(f"MLflow does not have {given.sweep}: `sweep sync {given.sweep} --root {given.root}`")
+        raise SystemExit(
+            f"MLflow does not have {given.sweep}: `sweep sync {given.sweep} --root {given.root}`"
+        )
     with running(given.root, port=0, reports_port=0) as (ui, _):
         for name, query, view in _mlflow_pages():
             async with Browser(given.width, given.height, wanted=given.browser) as browser:
@@ -80,7 +89,11 @@ def _mlflow_pages() -> list[tuple[str, str, dict[str, object]]]:
         "groupByKeys": [{"mode": "tag", "groupByData": "rankscope.configuration"}],
     }
     return [
-        ("mlflow-runs", query("TABLE", "tags.`rankscope.spaces` LIKE '%broad%'", "metrics.`return_mean`"), {}),
+        (
+            "mlflow-runs",
+            query("TABLE", "tags.`rankscope.spaces` LIKE '%broad%'", "metrics.`return_mean`"),
+            {},
+        ),
         (
             "mlflow-charts",
             query("CHART", "tags.`rankscope.spaces` LIKE '%narrow%'", "params.`learning_rate`"),

@@ -122,5 +122,8 @@ class Layout:
         return self.parts(table) / f"part-{number:06}.parquet"
 
     def manifest(self, generation: int) -> Path:
-        """The list of valid parts, of both tables, as of one compaction."""
-        return self.parts("metrics") / f"manifest-{generation:06}.json"
+        """The list of valid parts, of both tables, as of one compaction.
+
+        Readers of Parquet folders, pandas and Spark among them, pass over names that begin with `_`.
+        """
+        return self.parts("metrics") / f"_manifest-{generation:06}.json"

@@ -28,7 +28,7 @@ __all__ = [
     "publish",
 ]
 
-_MANIFEST = re.compile(r"manifest-(\d{6,})\.json")
+_MANIFEST = re.compile(r"_manifest-(\d{6,})\.json")
 _BLOCK = 1 << 22
 
 

@@ -166,7 +166,7 @@ def test_a_part_that_is_missing_or_cut_is_named(store: Store, sweep: SweepStore,
 def test_a_damaged_manifest_is_named(store: Store, sweep: SweepStore, compacted: Path) -> None:
     path = sweep.layout.manifest(1)
     path.write_text(path.read_text()[:40])
-    with pytest.raises(CorruptSegmentError, match=r"manifest-000001\.json: damaged"):
+    with pytest.raises(CorruptSegmentError, match=r"_manifest-000001\.json: damaged"):
         store.metrics("demo")
     assert [error.path for error in sweep.corrupt_segments()] == [path]
 

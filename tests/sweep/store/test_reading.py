@@ -118,6 +118,16 @@ def test_plain_duckdb_reads_what_our_reader_reads(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(plain, store.metrics("demo"), check_dtype=False)
 
 
+def test_plain_pandas_reads_the_folder(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    fill(store, compact=True, tail=False)
+    folder = store.sweep("demo").layout.parts("metrics")
+    ours = store.metrics("demo")
+    plain = pd.read_parquet(folder, columns=list(ours.columns)).sort_values(["trial_id", "step"])
+    plain = plain.astype({"trial_id": ours["trial_id"].dtype}).reset_index(drop=True)
+    pd.testing.assert_frame_equal(plain, ours)
+
+
 def test_parts_are_laid_out_for_fast_reading(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, compact=True, tail=False)
