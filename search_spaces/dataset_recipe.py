@@ -50,8 +50,10 @@ class Collect(Specification):
     def _check_combinations(self) -> Self:
         problems = []
         if self.agent == "random":
-            for name in type(self).model_fields:
-                if name in self.model_fields_set and name not in _USED_BY_RANDOM:
+            for name, field in type(self).model_fields.items():
+                # Against the default and not by whether it was given: a dumped recipe gives everything.
+                default = field.get_default(call_default_factory=True, validated_data=dict(self))
+                if name not in _USED_BY_RANDOM and getattr(self, name) != default:
                     message = "is not used by agent 'random': leave it out, or set agent to 'dqn'"
                     problems.append(Problem((name,), message, getattr(self, name)))
         if self.network != "mlp" and not self.hidden_sizes:

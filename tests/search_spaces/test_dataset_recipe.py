@@ -84,3 +84,9 @@ def test_a_recipe_that_cannot_be_is_refused(collect: dict[str, object], path: st
         recipe(**collect)
     problems = [problem for problem in caught.value.problems if message in problem.message]
     assert [problem.path for problem in problems] == [("collect", path)]
+
+
+@pytest.mark.parametrize("agent", ["random", "dqn"])
+def test_a_recipe_comes_back_from_its_own_dump(agent: str) -> None:
+    made = recipe(agent=agent)
+    assert DatasetRecipe.model_validate_json(made.model_dump_json()) == made
