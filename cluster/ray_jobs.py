@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import logging
 import re
 import shlex
 import socket
@@ -29,6 +30,7 @@ __all__ = ["Job", "follow", "submission_id", "submit_study"]
 
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _CONNECT_SECONDS = 10.0
+_START_SECONDS = 60.0
 _POLL_SECONDS = 1.0
 
 
@@ -69,19 +71,15 @@ def submit_study(study: Study, name: str, root: str | Path, address: str, option
         metadata = {"study": study.name, "sweep": name, "root": where}
         if commit is not None:
             metadata |= {"git_commit": str(commit["commit"]), "git_dirty": str(commit["dirty"]).lower()}
-        try:
-            client.submit_job(
-                # From the folder that was sent, before any Rankscope that is installed there.
-                entrypoint=f"python -c 'from sweep.cli import main; main()' {shlex.join(arguments)}",
-                submission_id=job_id,
-                runtime_env={"working_dir": folder},
-                metadata=metadata,
-            )
-        except RuntimeError as error:
-            if "already exists" in str(error):
-                return Job(job_id, address, started=False)
-            raise
-        return Job(job_id, address, started=True, commit=commit)
+        started = _submit(
+            client,
+            # From the folder that was sent, before any Rankscope that is installed there.
+            entrypoint=f"python -c 'from sweep.cli import main; main()' {shlex.join(arguments)}",
+            submission_id=job_id,
+            runtime_env={"working_dir": folder},
+            metadata=metadata,
+        )
+        return Job(job_id, address, started, commit)
 
 
 def follow(job: Job, write: Callable[[str], object]) -> str:
@@ -104,6 +102,22 @@ def follow(job: Job, write: Callable[[str], object]) -> str:
             time.sleep(_POLL_SECONDS)
 
 
+def _submit(client: JobSubmissionClient, **job: Any) -> bool:
+    """Submit; False where another process has just submitted the same. Waits for a cluster that still starts."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            client.submit_job(**job)
+        except RuntimeError as error:
+            if "already exists" in str(error):
+                return False
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return True
+
+
 def _free_id(client: JobSubmissionClient, base: str) -> tuple[str, bool]:
     """The id to submit under and False, or the id of a job that has not ended and True."""
     pattern = re.compile(re.escape(base) + r"(?:-(\d+))?")
@@ -122,12 +136,20 @@ def _free_id(client: JobSubmissionClient, base: str) -> tuple[str, bool]:
 def _connected(address: str) -> Iterator[JobSubmissionClient]:
     """A client of the Jobs API, whose errors inside the block become SweepErrors that name the address."""
     _check_address(address)
+    from ray.exceptions import AuthenticationError
     from ray.job_submission import JobSubmissionClient
 
+    for module in ("dashboard_sdk", "job.sdk"):
+        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
     try:
         yield JobSubmissionClient(address)
     except SweepError:
         raise
+    except AuthenticationError as error:
+        raise SweepError(
+            f"--address {address!r}: the cluster wants its token. Put it into ~/.ray/auth_token (or into "
+            "$RAY_AUTH_TOKEN), set RAY_AUTH_MODE=token, and give the same command again."
+        ) from error
     except (OSError, RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise SweepError(
