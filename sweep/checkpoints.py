@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -41,13 +42,23 @@ class Checkpoints:
         for path in self._paths()[:-_KEEP]:
             files.remove(path)
 
-    def latest(self) -> dict[str, Any] | None:
-        """The newest state that can be read, None where there is none; damaged files are passed over."""
+    def latest(self, resume_steps: Mapping[int, int]) -> dict[str, Any] | None:
+        """The newest state that can be read and whose rows all count; None where there is none.
+
+        `resume_steps` maps each attempt so far to the step that it went on from. A later attempt that went on
+        from an earlier step than a checkpoint's has taken back the rows in between, so that checkpoint (of a
+        process that was given up for dead, or one that could not be read at the time) is not gone on from.
+        """
         import torch
 
         for path in reversed(self._paths()):
+            attempt, step = _numbers(path.name)
+            if any(later > attempt and resumed < step for later, resumed in resume_steps.items()):
+                continue
             try:
-                state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+                state = torch.load(path, map_location="cpu", weights_only=True)
+                if not (isinstance(state, dict) and state.keys() >= {"pack", "seconds"}):
+                    raise ValueError("it is not the state of a pack")
             except Exception as error:
                 logger.warning("%s cannot be read (%s); going on from the one before it.", path, error)
                 continue
@@ -56,9 +67,12 @@ class Checkpoints:
 
     def _paths(self) -> list[Path]:
         """Oldest first: a later attempt's checkpoint counts more than an older attempt's later step."""
-        found = [
-            (int(match[1]), int(match[2]), name)
-            for name in files.list_names(self.folder)
-            if (match := _NAME.fullmatch(name))
-        ]
-        return [self.folder / name for _, _, name in sorted(found)]
+        names = [name for name in files.list_names(self.folder) if _NAME.fullmatch(name)]
+        return [self.folder / name for name in sorted(names, key=_numbers)]
+
+
+def _numbers(name: str) -> tuple[int, int]:
+    """Attempt and step of a checkpoint, from its file's name."""
+    match = _NAME.fullmatch(name)
+    assert match is not None
+    return int(match[1]), int(match[2])

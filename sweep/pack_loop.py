@@ -44,12 +44,15 @@ def train_pack(
     about: dict[str, Any] | None = None,
     on_report: Callable[[Report], None] = lambda report: None,
 ) -> dict[str, Any]:
-    """Train `spec` to its end and return its result, which is in the store by then.
+    """Train `spec` to its end and return its result, which is in the store by then; one that is done stays so.
 
     `about` is added to the attempt's record. `on_report` is called about once a second and after each
     evaluation, whose rows are committed first. Raises SupersededError where another process has taken the
     pack over, StoreError for a full disk, DatasetError for a dataset that is not the planned one.
     """
+    # Killed between its result and telling Ray of it, a pack is given to a new process: nothing is left to do.
+    if (result := store.result(spec.pack_id)) is not None:
+        return result
     dataset = Dataset.open(root / "datasets" / spec.dataset)
     if dataset.fingerprint != spec.dataset_fingerprint:
         raise SweepError(
@@ -120,7 +123,8 @@ class _Loop:
         return self._finish()
 
     def _begin(self, about: dict[str, Any]) -> tuple[int, int, SegmentWriter]:
-        saved = self.checkpoints.latest()
+        attempts = self.store.attempts(self.spec.pack_id)
+        saved = self.checkpoints.latest({one["attempt"]: one["resume_step"] for one in attempts})
         resume_step = -1
         if saved is not None:
             self.pack.load_state_dict(saved["pack"])
