@@ -11,7 +11,7 @@ from typing import Any
 from agents.errors import AgentError
 from sweep.errors import SupersededError, SweepError
 from sweep.plan import PackSpec
-from sweep.store import Store, SweepStore
+from sweep.store import Store, SweepStore, files
 
 __all__ = ["run_pack_trial"]
 
@@ -24,39 +24,48 @@ def run_pack_trial(config: dict[str, Any]) -> None:
     """
     from ray import tune
 
+    spec = PackSpec.model_validate_json(config["pack"])
+    root = Path(config["root"])
+    store = Store(root).sweep(config["sweep"])
+    try:
+        result = _train(spec, store, root)
+    except SupersededError as error:
+        tune.report({"outcome": "superseded", "reason": str(error)})
+    except (SweepError, AgentError) as error:
+        _record_failure(store, spec.pack_id, error)
+        # Told to the driver as well: the disk may be too full for a record of the failure.
+        tune.report({"outcome": "failed", "reason": _reason(error)})
+    except Exception as error:
+        _record_failure(store, spec.pack_id, error)
+        raise
+    else:
+        tune.report({"outcome": "done", "step": result["steps"], "return_mean": result["return_mean"]})
+
+
+def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
+    from ray import tune
+
     from agents.compilation import use_compile_cache
     from agents.devices import prepare_process
 
-    spec = PackSpec.model_validate_json(config["pack"])
-    root = Path(config["root"])
-    # Kernels are compiled for one kind of processor, so the cache is the machine's and not the shared root's
-    # business; under the root it is found again by the next run.
-    use_compile_cache(root / "cache" / "compiled")
+    if spec.compile:
+        # Kernels are compiled for one kind of processor, so the cache is the machine's and not the shared root's
+        # business; under the root it is found again by the next run.
+        cache = root / "cache" / "compiled"
+        files.make_folder(cache)
+        use_compile_cache(cache)
     prepare_process(spec.threads, spec.precision)
 
     from sweep.pack_loop import train_pack
     from sweep.pack_progress import write_progress
     from sweep.pack_report import Report
 
-    store = Store(root).sweep(config["sweep"])
-
     def on_report(report: Report) -> None:
         write_progress(store, report)
         if report.evaluated and spec.scheduler != "fifo":
             tune.report({"return_mean": report.return_mean, "step": report.step})
 
-    try:
-        result = train_pack(spec, store, root, _device(spec), _about(spec), on_report)
-    except SupersededError:
-        tune.report({"outcome": "superseded"})
-    except (SweepError, AgentError) as error:
-        _record_failure(store, spec.pack_id, error)
-        tune.report({"outcome": "failed"})
-    except Exception as error:
-        _record_failure(store, spec.pack_id, error)
-        raise
-    else:
-        tune.report({"outcome": "done", "step": result["steps"], "return_mean": result["return_mean"]})
+    return train_pack(spec, store, root, _device(spec), _about(spec), on_report)
 
 
 def _device(spec: PackSpec) -> str:
@@ -77,20 +86,27 @@ def _about(spec: PackSpec) -> dict[str, Any]:
         "pid": os.getpid(),
         "threads": spec.threads,
         "torch": torch.__version__,
-        "eager_because": (why_not_compile(device) if spec.compile else "compilation was switched off"),
+        # Where compilation was switched off nobody needs to be told.
+        "eager_because": why_not_compile(device) if spec.compile else None,
     }
 
 
 def _record_failure(store: SweepStore, pack_id: str, error: BaseException) -> None:
     import contextlib
 
-    attempt = max(store.next_attempt(pack_id) - 1, 0)
+    me = (socket.gethostname(), os.getpid())
     failure = {
-        "reason": f"{type(error).__name__}: {error}".splitlines()[0],
+        "reason": _reason(error),
         "error": str(error),
         "traceback": traceback.format_exc()[-4000:],
         "host": socket.gethostname(),
     }
-    # A full disk may not hold even this; the driver then says that the pack ended without a result.
+    # A full disk may not hold even this; the driver then says it.
     with contextlib.suppress(SweepError):
-        store.fail_pack(pack_id, attempt, failure)
+        mine = [one["attempt"] for one in store.attempts(pack_id) if (one["host"], one["pid"]) == me]
+        # Failed before it had an attempt of its own: noted under the number that would have been its.
+        store.fail_pack(pack_id, mine[-1] if mine else store.next_attempt(pack_id), failure)
+
+
+def _reason(error: BaseException) -> str:
+    return next(iter(f"{type(error).__name__}: {error}".splitlines()))

@@ -69,6 +69,8 @@ class Packs:
         about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), **info}
         while (attempt := self.next_attempt(pack_id)) <= _MOST_ATTEMPTS:
             if files.put_json_if_absent(folder / f"attempt-{attempt:03}.json", {**about, "attempt": attempt}):
+                # Of a process that failed before it had claimed this number.
+                files.remove(folder / f"failure-{attempt:03}.json")
                 return attempt
         raise StoreError(
             f"{folder}: {_MOST_ATTEMPTS:,} attempts at this pack, and no more can be counted; find out why "
@@ -140,6 +142,12 @@ class Packs:
     def failures(self, pack_id: str) -> list[dict[str, Any]]:
         """The recorded failures of a pack, oldest first."""
         return self._numbered(pack_id, _FAILURE)
+
+    def failure(self, pack_id: str) -> dict[str, Any] | None:
+        """Why the pack stands still: the failure of its newest attempt, or of one that could not begin."""
+        failures = self.failures(pack_id)
+        newest = max(self.attempt_numbers(pack_id), default=-1)
+        return failures[-1] if failures and failures[-1]["attempt"] >= newest else None
 
     def _numbered(self, pack_id: str, pattern: re.Pattern[str]) -> list[dict[str, Any]]:
         folder = self._layout.pack(pack_id)

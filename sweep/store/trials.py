@@ -90,9 +90,11 @@ def read_trials(layout: Layout) -> pd.DataFrame:
 def _pack_state(packs: Packs, pack_id: str) -> dict[str, Any]:
     numbers = packs.attempt_numbers(pack_id)
     result = packs.result(pack_id)
-    failures = [] if result else packs.failures(pack_id)
-    failed = failures[-1] if failures and failures[-1]["attempt"] == max(numbers, default=-1) else None
-    return {"attempts": len(numbers), "result": result, "failure": failed}
+    return {
+        "attempts": len(numbers),
+        "result": result,
+        "failure": None if result else packs.failure(pack_id),
+    }
 
 
 def _now(trial_id: str, state: dict[str, Any], running: bool) -> dict[str, Any]:
