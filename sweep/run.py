@@ -15,7 +15,7 @@ from agents.data import Manifest
 from agents.environments import describe
 from search_spaces import PlannedTrial, Study
 from sweep.datasets import check_made, find_datasets, fingerprints
-from sweep.errors import UsageError
+from sweep.errors import SweepError, UsageError
 from sweep.mirror import start_mirror_process
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.provenance import sweep_record
@@ -23,6 +23,8 @@ from sweep.store import Store, SweepStore
 from sweep.tune_session import TuneSession, collect_missing, train_packs
 
 __all__ = ["Display", "RunOptions", "RunSummary", "run_study"]
+
+_PATIENCE_WHEN_INTERRUPTED = 15.0
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,10 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """How it ended: trials by status, and what the user should know."""
+    """How it ended: trials by status, and what the user should know.
+
+    `failures` maps packs without a result, and damaged files of the store, to what is wrong with them.
+    """
 
     name: str
     trials: Mapping[str, int]
@@ -59,8 +64,8 @@ class RunSummary:
 
     @property
     def complete(self) -> bool:
-        """Whether every planned trial finished or diverged."""
-        return not set(self.trials) - {"finished", "diverged"}
+        """Whether every planned trial finished or diverged, and the store is whole."""
+        return not set(self.trials) - {"finished", "diverged"} and not self.failures
 
 
 class Display(Protocol):
@@ -89,6 +94,7 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
     with store.lock():
         _check_same_sweep(store, study, options)
         found = find_datasets(root, study)
+        _check_same_protocols(store, study, found)
         for env in {recipe.env for recipe in study.datasets.values()}:
             describe(env)
         with TuneSession(options.address, options.workers, options.device) as session:
@@ -113,16 +119,23 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
             done = store.packs_done()
             todo = [pack for pack in packs if pack.pack_id not in done]
             mirror = start_mirror_process(root, name, options.tracking_uri) if options.mirror else None
+            failures: dict[str, str] = {}
+            patience = options.mirror_patience_seconds
             try:
                 if todo:
                     with display.following(store):
-                        train_packs(session, store, root, todo)
+                        failures.update(train_packs(session, store, root, todo))
+            except KeyboardInterrupt:
+                display.say("interrupted: ending the workers")
+                session.close()
+                patience = min(patience, _PATIENCE_WHEN_INTERRUPTED)
+                raise
             finally:
-                _settle(store)
+                failures.update(_settle(store))
                 complete = None
                 if mirror is not None:
-                    complete = mirror.stop(finish=True, timeout=options.mirror_patience_seconds) == 0
-        return _summary(store, name, time.monotonic() - began, len(todo), complete)
+                    complete = mirror.stop(finish=True, timeout=patience) == 0
+        return _summary(store, name, time.monotonic() - began, len(todo), complete, failures)
 
 
 def _check_same_sweep(store: SweepStore, study: Study, options: RunOptions) -> None:
@@ -151,11 +164,9 @@ def _plan(
 ) -> list[PackSpec]:
     """All packs of the sweep: those planned before, and a new generation for trials that are new."""
     prints = fingerprints(study, dict(datasets))
-    wanted = {trial.config.trial_id(prints[trial.config.dataset]): trial for trial in study.trials()}
-    packs = [PackSpec.model_validate(spec) for plan in store.plans() for spec in plan["packs"].values()]
+    wanted = _by_id(study, prints)
+    packs = _planned_packs(store)
     planned = {trial_id: pack for pack in packs for trial_id in pack.trials}
-    for trial_id in wanted.keys() & planned.keys():
-        _check_same_protocol(store.name, wanted[trial_id], planned[trial_id])
     fresh = [(trial_id, trial) for trial_id, trial in wanted.items() if trial_id not in planned]
     if fresh:
         new = plan_packs(fresh, prints, describe, resources, options.scheduler)
@@ -170,6 +181,23 @@ def _plan(
         )
     _write_trials(store, packs, wanted)
     return packs
+
+
+def _by_id(study: Study, prints: Mapping[str, str]) -> dict[str, PlannedTrial]:
+    return {trial.config.trial_id(prints[trial.config.dataset]): trial for trial in study.trials()}
+
+
+def _planned_packs(store: SweepStore) -> list[PackSpec]:
+    return [PackSpec.model_validate(spec) for plan in store.plans() for spec in plan["packs"].values()]
+
+
+def _check_same_protocols(store: SweepStore, study: Study, found: Mapping[str, Manifest | None]) -> None:
+    """Refuse to measure a trial of this sweep in two ways."""
+    planned = {trial_id: pack for pack in _planned_packs(store) for trial_id in pack.trials}
+    # A dataset that is not made yet has no planned trials: its recipe's id, which stands for it, is in none.
+    for trial_id, trial in _by_id(study, fingerprints(study, dict(found))).items():
+        if trial_id in planned:
+            _check_same_protocol(store.name, trial, planned[trial_id])
 
 
 def _check_same_protocol(name: str, trial: PlannedTrial, pack: PackSpec) -> None:
@@ -207,10 +235,18 @@ def _write_trials(store: SweepStore, packs: Sequence[PackSpec], wanted: Mapping[
     store.write_trials(pd.DataFrame(rows))
 
 
-def _settle(store: SweepStore) -> None:
-    """Compact what is finished and write the trials' outcomes into their table, for readers without our code."""
-    store.compact()
-    store.write_trials(store.trials())
+def _settle(store: SweepStore) -> dict[str, str]:
+    """Compact what is finished and write the trials' outcomes into their table, for readers without our code.
+
+    Returns what is wrong with the store itself, by file or under "store". It does not raise: that would hide
+    what became of the training.
+    """
+    try:
+        damaged = {str(error.path): str(error) for error in store.compact().corrupt}
+        store.write_trials(store.trials())
+    except SweepError as error:
+        return {"store": str(error)}
+    return damaged
 
 
 def _about(datasets: Mapping[str, Manifest]) -> dict[str, dict[str, Any]]:
@@ -226,10 +262,13 @@ def _about(datasets: Mapping[str, Manifest]) -> dict[str, dict[str, Any]]:
 
 
 def _summary(
-    store: SweepStore, name: str, seconds: float, trained: int, mirror_complete: bool | None
+    store: SweepStore,
+    name: str,
+    seconds: float,
+    trained: int,
+    mirror_complete: bool | None,
+    failures: Mapping[str, str],
 ) -> RunSummary:
-    done = store.packs_done()
-    failures = {pack: found[-1]["reason"] for pack, found in store.failures().items() if pack not in done}
     counts = store.trials()["status"].value_counts()
     return RunSummary(
         name=name,

@@ -46,6 +46,8 @@ def quiet_environment() -> dict[str, str]:
         # Tune's own loggers cost up to 100 ms a result and write what the store holds already.
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "RAY_AIR_NEW_OUTPUT": "0",
+        # Ctrl-C comes to us, who know how to go on; Tune would point to a restore of its own.
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
         # Nothing is restored from Tune's own state, so it need not be saved often.
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",

@@ -11,7 +11,15 @@ from typing import Any
 from sweep.pack_progress import read_progress
 from sweep.store import SweepStore
 
-__all__ = ["PackStatus", "SweepStatus", "read_packs", "seconds_left", "sweep_status", "totals_of"]
+__all__ = [
+    "PackStatus",
+    "SweepStatus",
+    "eager_because",
+    "read_packs",
+    "seconds_left",
+    "sweep_status",
+    "totals_of",
+]
 
 _SILENT_SECONDS = 120.0
 
@@ -99,6 +107,15 @@ def read_packs(store: SweepStore) -> list[PackStatus]:
     return found
 
 
+def eager_because(store: SweepStore) -> str | None:
+    """Why the pack that was started last could not be compiled; None where it could, or was not to be."""
+    last = [
+        attempts[-1] for plan in store.plans() for pack in plan["packs"] if (attempts := store.attempts(pack))
+    ]
+    newest = max(last, key=lambda attempt: float(attempt.get("started", 0.0)), default={})
+    return newest.get("eager_because")
+
+
 def _pack(
     store: SweepStore,
     pack_id: str,
@@ -118,12 +135,14 @@ def _pack(
     if done:
         return PackStatus(state="done", step=steps, **base)
     attempts = store.attempts(pack_id)
+    said = read_progress(store, pack_id) or {}
+    # A failure past the newest attempt is one of a process that could not even begin.
+    if failures and failures[-1]["attempt"] >= len(attempts) - 1:
+        base.update(attempts=len(attempts), error=failures[-1]["reason"])
+        return PackStatus(state="failed", step=int(said.get("step", 0)), **base)
     if not attempts:
         return PackStatus(state="planned", step=0, **base)
-    said = read_progress(store, pack_id) or {}
     base.update(attempts=len(attempts), eager_because=attempts[-1].get("eager_because"))
-    if failures and failures[-1]["attempt"] == attempts[-1]["attempt"]:
-        return PackStatus(state="failed", step=int(said.get("step", 0)), error=failures[-1]["reason"], **base)
     fresh = now - max(said.get("updated", 0.0), attempts[-1].get("started", 0.0)) < _SILENT_SECONDS
     state = "planned" if not running else "running" if fresh else "silent"
     return PackStatus(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -57,6 +58,10 @@ class TuneSession:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End our Ray, or leave the cluster; what this process has running there ends with it."""
         import ray
 
         if self._ours:
@@ -113,17 +118,28 @@ def collect_missing(session: TuneSession, root: Path, recipes: Mapping[str, Data
             ray.get(task)
         except ray.exceptions.RayTaskError as error:
             raise SweepError(f"dataset {name!r} could not be made: {error.cause}") from error
+        except ray.exceptions.RayError as error:
+            reason = next(iter(str(error).strip().splitlines()), "no reason was given")
+            raise SweepError(
+                f"dataset {name!r} could not be made: its process died three times ({reason}). Often the memory "
+                "is too small: collect fewer steps, or use a larger machine. Then give the same command again."
+            ) from error
 
 
-def train_packs(session: TuneSession, store: SweepStore, root: Path, packs: Sequence[PackSpec]) -> None:
-    """Run `packs` as Tune trials, the longest first, to the end of each.
+def train_packs(
+    session: TuneSession, store: SweepStore, root: Path, packs: Sequence[PackSpec]
+) -> dict[str, str]:
+    """Run `packs` as Tune trials, the longest first, to the end of each; returns why packs have no result.
 
-    A worker that dies is started again up to three times and goes on from its pack's last checkpoint. Packs
-    without a result afterwards have a failure in the store that says why.
+    A worker that dies is started again up to three times and goes on from its pack's last checkpoint. The
+    reasons are in the store too, as failures, unless its disk was too full for that.
     """
     from ray import tune
 
     from sweep.trainable import run_pack_trial
+
+    # It warns that the files of loggers are missing, which are switched off.
+    logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
     def resources(config: dict[str, Any]) -> Any:
         spec = by_json[config["pack"]]
@@ -155,7 +171,7 @@ def train_packs(session: TuneSession, store: SweepStore, root: Path, packs: Sequ
             ),
         )
         outcome = tuner.fit()
-    _account(store, packs, outcome)
+    return _account(store, packs, outcome)
 
 
 def _scheduler(packs: Sequence[PackSpec]) -> Any:
@@ -171,17 +187,17 @@ def _scheduler(packs: Sequence[PackSpec]) -> Any:
     return MedianStoppingRule(grace_period=first, min_samples_required=3, **common)
 
 
-def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> None:
-    """See to it that every pack that ended has a result or a failure."""
-    done, failures = store.packs_done(), store.failures()
+def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> dict[str, str]:
+    """See to it that every pack has a result or a failure; returns the reasons of the failures."""
+    done = store.packs_done()
     results = {result.config["pack"]: result for result in outcome if result.config}
+    reasons: dict[str, str] = {}
     for pack in packs:
         if pack.pack_id in done:
             continue
         result = results.get(pack.model_dump_json())
         attempts = store.attempts(pack.pack_id)
-        said = {failure["attempt"] for failure in failures.get(pack.pack_id, [])}
-        if result is not None and result.error is None and _stopped_early(pack, result):
+        if result is not None and result.error is None and attempts and _stopped_early(pack, result):
             step = store.last_step(pack.pack_id) or 0
             ended = {"status": "finished", "final_step": step}
             store.finish_pack(
@@ -192,18 +208,29 @@ def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> None
                     "stopped_early": True,
                 },
             )
-        elif (
-            attempts
-            and attempts[-1]["attempt"] not in said
-            and result is not None
-            and result.error is not None
-        ):
-            reason = str(result.error).strip().splitlines()[-1] if str(result.error).strip() else "unknown"
-            store.fail_pack(
-                pack.pack_id,
-                attempts[-1]["attempt"],
-                {"reason": f"its process died: {reason}", "error": str(result.error)[-4000:]},
-            )
+        else:
+            reasons[pack.pack_id] = _note_failure(store, pack.pack_id, len(attempts), result)
+    return reasons
+
+
+def _note_failure(store: SweepStore, pack_id: str, attempts: int, result: Any) -> str:
+    """Why the pack has no result: as its process said, else as Tune saw it, which is then put into the store."""
+    newest = attempts - 1
+    said = [one for one in store.failures().get(pack_id, []) if one["attempt"] >= newest]
+    if said:
+        return str(said[-1]["reason"])
+    metrics = (result.metrics if result is not None else None) or {}
+    if metrics.get("outcome") == "superseded":
+        # The newest attempt is another process's, which may well be at work.
+        return str(metrics["reason"])
+    error = "" if result is None or result.error is None else str(result.error).strip()
+    if error:
+        reason = f"its process died: {error.splitlines()[-1]}"
+    else:
+        reason = str(metrics.get("reason", "its process ended without a result and without saying why"))
+    with contextlib.suppress(SweepError):
+        store.fail_pack(pack_id, max(newest, 0), {"reason": reason, "error": error[-4000:]})
+    return reason
 
 
 def _stopped_early(pack: PackSpec, result: Any) -> bool:

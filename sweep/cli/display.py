@@ -17,7 +17,7 @@ from rich.text import Text
 
 from sweep.datasets import progress_file
 from sweep.pack_progress import read_json
-from sweep.status import PackStatus, read_packs, seconds_left, totals_of
+from sweep.status import PackStatus, eager_because, read_packs, seconds_left, totals_of
 from sweep.store import SweepStore
 
 __all__ = ["TerminalDisplay", "duration"]
@@ -56,18 +56,22 @@ class TerminalDisplay:
 
         with self._shown(lambda: _packs_table(packs()), lambda: _packs_line(packs())):
             yield
+        self._warn_eager(eager_because(store))
 
     def _warn(self, packs: Sequence[PackStatus]) -> None:
         for pack in packs:
-            if pack.eager_because and pack.eager_because not in self._warned:
-                self._warned.add(pack.eager_because)
-                self.say(
-                    f"[yellow]training runs eagerly, about 4 times slower than compiled: {pack.eager_because}. "
-                    "`sweep doctor` says how to mend it.[/yellow]"
-                )
+            self._warn_eager(pack.eager_because)
             if pack.error and pack.pack_id not in self._warned:
                 self._warned.add(pack.pack_id)
                 self.say(f"[red]pack {pack.pack_id} failed: {pack.error}[/red]")
+
+    def _warn_eager(self, reason: str | None) -> None:
+        if reason and reason not in self._warned:
+            self._warned.add(reason)
+            self.say(
+                f"[yellow]training runs eagerly, about 4 times slower than compiled: {reason}. "
+                "`sweep doctor` says how to mend it.[/yellow]"
+            )
 
     @contextmanager
     def _shown(self, table: Callable[[], RenderableType], line: Callable[[], str]) -> Iterator[None]:
