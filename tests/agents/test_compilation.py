@@ -26,7 +26,7 @@ MEMBERS = [
     a_member(5, optimizer_epsilon=1e-4, learning_rate=1e-2, data_fraction=0.2),
 ]
 PLAIN = [member.model_copy(update={"dropout": 0.0}) for member in MEMBERS]
-DROPOUT = a_shape(dropout=True, reward_clip=1.0)
+DROPOUT = a_shape(dropout=True, reward_clip=1.0, hidden_sizes=(40,))
 DOUBLE = a_shape(objective="double_dqn", optimizer="sgd", loss="mse", hidden_sizes=(40,))
 CPU = torch.device("cpu")
 
