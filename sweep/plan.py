@@ -137,9 +137,10 @@ def _pack(
     config, protocol = group[0][1].config, group[0][1].protocol
     ids = tuple(trial_id for trial_id, _ in group)
     digest = hashlib.sha256("\n".join(ids).encode()).hexdigest()[:10]
+    kind = f"{config.network}-{config.activation}-b{config.batch_size}".replace("_", "-")
     on_gpu = resources.device.startswith("cuda")
     return PackSpec(
-        pack_id=f"{config.network.replace('_', '-')}-{config.activation.replace('_', '-')}-b{config.batch_size}-{digest}",
+        pack_id=f"{kind}-{digest}",
         trials=ids,
         members=tuple(PackTrial(trial_id=i, config=trial.config) for i, trial in group),
         size=size,

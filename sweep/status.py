@@ -163,7 +163,7 @@ def totals_of(packs: list[PackStatus]) -> dict[str, float]:
         "steps": sum(pack.trials * pack.train_steps for pack in packs),
         "steps_done": sum(pack.trials * pack.step for pack in packs),
         "steps_per_second": sum(pack.steps_per_second or 0.0 for pack in packs),
-        "share_done": done / work if work else 1.0,
+        "share_done": done / work if work else 0.0,
     }
 
 

@@ -51,8 +51,6 @@ def main() -> None:
         _fail(str(error), error.exit_code)
     except AgentError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; what was committed is kept, and the same command goes on from there.", 1)
 
 
 def _fail(message: str, code: int) -> None:

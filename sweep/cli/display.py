@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -63,13 +64,13 @@ class TerminalDisplay:
             self._warn_eager(pack.eager_because)
             if pack.error and pack.pack_id not in self._warned:
                 self._warned.add(pack.pack_id)
-                self.say(f"[red]pack {pack.pack_id} failed: {pack.error}[/red]")
+                self.say(f"[red]pack {pack.pack_id} failed: {escape(pack.error)}[/red]")
 
     def _warn_eager(self, reason: str | None) -> None:
         if reason and reason not in self._warned:
             self._warned.add(reason)
             self.say(
-                f"[yellow]training runs eagerly, about 4 times slower than compiled: {reason}. "
+                f"[yellow]training runs eagerly, about 4 times slower than compiled: {escape(reason)}. "
                 "`sweep doctor` says how to mend it.[/yellow]"
             )
 

@@ -6,8 +6,10 @@ import enum
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from sweep.cli.common import RUN, Json, Root, StudyName, console, print_json
+from sweep.errors import SweepError
 
 __all__ = ["register"]
 
@@ -106,7 +108,13 @@ def run(
         tracking_uri=mlflow_uri,
     )
     display = TerminalDisplay(Console(stderr=True) if as_json else console)
-    summary = run_study(loaded, name or loaded.name, root, options, display)
+    try:
+        summary = run_study(loaded, name or loaded.name, root, options, display)
+    except KeyboardInterrupt:
+        # Typer would end without a word.
+        raise SweepError(
+            "interrupted. What was committed is kept, and the same command goes on from there."
+        ) from None
     if as_json:
         print_json(summary.__dict__)
     else:
@@ -117,7 +125,7 @@ def run(
             highlight=False,
         )
         for pack, reason in summary.failures.items():
-            console.print(f"[red]failed[/red] {pack}: {reason}", highlight=False)
+            console.print(f"[red]failed[/red] {pack}: {escape(reason)}", highlight=False)
         if summary.mirror_complete is False:
             console.print(f"[yellow]MLflow is not up to date; later: sweep sync {summary.name}[/yellow]")
         where = f" --root {root}" if str(root) != "sweeps" else ""

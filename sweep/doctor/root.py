@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import sqlite3
@@ -10,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from sweep.doctor.finding import Finding
 
@@ -148,12 +149,21 @@ def _database(path: Path, *, deep: bool) -> Finding:
     return Finding("MLflow", f"{path} answers, {count:,} runs")
 
 
+def _health(address: str) -> urllib.request.Request:
+    """The question; a user and password go into its header, because urllib does not take them in a URL."""
+    parts = urlsplit(address)
+    userinfo, _, host = parts.netloc.rpartition("@")
+    request = urllib.request.Request(f"{parts.scheme}://{host}{parts.path.rstrip('/')}/health")
+    if userinfo:
+        request.add_header("Authorization", f"Basic {base64.b64encode(unquote(userinfo).encode()).decode()}")
+    return request
+
+
 def _server(address: str) -> Finding:
     from sweep.mirror.tracking import shown
 
-    url = f"{address.rstrip('/')}/health"
     try:
-        with urllib.request.urlopen(url, timeout=5) as answer:
+        with urllib.request.urlopen(_health(address), timeout=5) as answer:
             status = answer.status
     except urllib.error.HTTPError as error:
         status = error.code

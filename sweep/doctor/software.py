@@ -39,12 +39,16 @@ print(json.dumps({"version": torch.__version__, "cuda": torch.version.cuda, "car
 """
 
 _COMPILE = """
-import json, torch
-torch.set_num_threads(1)
-def update(x, y):
-    return (torch.tanh(x @ y) * 2).sum(1)
-x = torch.randn(8, 8)
-near = torch.allclose(torch.compile(update, fullgraph=True)(x, x), update(x, x), atol=1e-5)
+import json, os, tempfile
+with tempfile.TemporaryDirectory(prefix="sweep-doctor-") as folder:
+    # A cache of its own: kernels of an earlier compilation would prove nothing.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
+    import torch
+    torch.set_num_threads(1)
+    def update(x, y):
+        return (torch.tanh(x @ y) * 2).sum(1)
+    x = torch.randn(8, 8)
+    near = torch.allclose(torch.compile(update, fullgraph=True)(x, x), update(x, x), atol=1e-5)
 print(json.dumps({"near": near}))
 """
 
