@@ -1,0 +1,101 @@
+"""`kill -9` of training workers and of the mirror, processes that come back from the dead, and Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+from drills import Drill, assert_mlflow_complete, assert_same_store, gone, marked, mlflow_runs
+
+MakeDrill = Callable[..., Drill]
+
+
+def test_a_killed_worker_is_replaced_and_the_store_is_the_same(
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str
+) -> None:
+    drill = new_drill(address=cluster)
+    command = drill.start_run()
+    command.until(lambda: drill.checkpointed(200), "a checkpoint was written")
+    victim = drill.checkpointed(200)[0]
+    time.sleep(random.uniform(0, 0.2))
+    assert victim not in drill.store.packs_done(), "the study is too short to be killed in the middle"
+    pid = drill.store.attempts(victim)[-1]["pid"]
+    assert "ray::" in psutil.Process(pid).cmdline()[0]
+    os.kill(pid, signal.SIGKILL)
+    command.wait().ok()
+    assert drill.attempts() == {pack: 2 if pack == victim else 1 for pack in drill.packs()}
+    assert drill.store.attempts(victim)[1]["resume_step"] >= 200
+    assert_same_store(drill.root, undisturbed.root)
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_each_time_fails_with_its_reason_and_is_gone_on_with_later(
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str
+) -> None:
+    drill = new_drill(address=cluster)
+    command = drill.start_run()
+    victim = None
+    for attempt in range(4):
+        command.until(lambda: victim or drill.checkpointed(0), "a pack began")
+        victim = victim or drill.checkpointed(0)[0]
+        command.until(lambda: len(drill.store.attempts(victim)) > attempt, f"attempt {attempt}")
+        os.kill(drill.store.attempts(victim)[-1]["pid"], signal.SIGKILL)
+    ended = command.wait()
+    assert ended.code == 1
+    assert f"failed {victim}: its process died" in ended.output
+    assert "its process died" in drill.sweep("status", "tiny").ok().output
+    drill.run().ok()
+    assert_same_store(drill.root, undisturbed.root)
+
+
+def test_a_killed_mirror_is_made_up_for_by_sync(
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str, environment: dict[str, str]
+) -> None:
+    drill = new_drill(address=cluster)
+    database = drill.root / "mlflow.db"
+    command = drill.start_run(mlflow=True)
+    command.until(lambda: database.exists() and _has_runs(database), "runs were made")
+    (mirror,) = [p for p in marked(environment) if "sweep.mirror" in p.cmdline()]
+    mirror.kill()
+    ended = command.wait().ok()
+    assert "sweep sync tiny" in ended.output
+    assert_same_store(drill.root, undisturbed.root)
+    drill.sweep("sync", "tiny").ok()
+    assert_mlflow_complete(database, undisturbed.root / "mlflow.db")
+
+
+def test_a_second_command_is_refused_and_ctrl_c_is_gone_on_from(
+    new_drill: MakeDrill, undisturbed: Drill, environment: dict[str, str]
+) -> None:
+    drill = new_drill()
+    command = drill.start_run()
+    command.until(lambda: drill.checkpointed(200), "a checkpoint was written")
+    second = drill.start_run().wait()
+    assert command.running, "the study is too short for a second command beside the first"
+    assert second.code == 1
+    assert f"owned by process {command.pid} on host {os.uname().nodename}" in second.output
+
+    command.interrupt()
+    ended = command.wait()
+    assert ended.code == 1
+    assert "interrupted" in ended.output
+    assert "the same command goes on from there" in ended.output
+    assert "Tuner.restore" not in ended.output
+    assert not gone(environment)
+    statuses = set(drill.store.trials()["status"])
+    assert "running" not in statuses
+
+    drill.run().ok()
+    assert_same_store(drill.root, undisturbed.root)
+
+
+def _has_runs(database: object) -> bool:
+    try:
+        return len(mlflow_runs(database)) > 0  # type: ignore[arg-type]
+    except Exception:  # the tables are being made
+        return False
