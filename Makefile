@@ -18,7 +18,10 @@ $(READY): pyproject.toml requirements.lock
 
 demo: $(READY)  ## collect data, run the demo study, print its tables, write its report (about 10 minutes)
 	$(BIN)/sweep run demo --root $(ROOT)
-	$(BIN)/sweep export demo correlation --root $(ROOT) --format markdown
+	$(BIN)/sweep export demo summary --root $(ROOT) --format markdown \
+	  --columns env,space,activation,n_trials,return_mean,srank,dead_units
+	$(BIN)/sweep export demo correlation --root $(ROOT) --format markdown \
+	  --columns env,space,n_trials,n_configurations,spearman,spearman_low,spearman_high
 	$(BIN)/sweep report demo --root $(ROOT)
 
 test: $(READY)  ## the tests, slow ones aside (under 10 minutes on 2 cores)

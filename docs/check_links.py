@@ -72,7 +72,9 @@ def anchors(file: Path) -> frozenset[str]:
     """The anchors that GitHub makes of a file's headings."""
     seen: dict[str, int] = {}
     found = set()
-    for heading in re.findall(r"^#{1,6}\s+(.+?)\s*#*$", _FENCE.sub(_blank, file.read_text("utf-8")), re.MULTILINE):
+    for heading in re.findall(
+        r"^#{1,6}\s+(.+?)\s*#*$", _FENCE.sub(_blank, file.read_text("utf-8")), re.MULTILINE
+    ):
         words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading)
         slug = re.sub(r"[^\w\- ]", "", words.strip().lower()).replace(" ", "-")
         number = seen[slug] = seen.get(slug, -1) + 1

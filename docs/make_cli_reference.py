@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write docs/reference/cli.md from the commands themselves.
 
-    python docs/make_cli_reference.py          writes the page
-    python docs/make_cli_reference.py --check  exits 1 where the page is not what the commands say
+python docs/make_cli_reference.py          writes the page
+python docs/make_cli_reference.py --check  exits 1 where the page is not what the commands say
 """
 
 from __future__ import annotations
@@ -103,7 +103,9 @@ def _kind(parameter: Any) -> str:
     low, high = parameter.min, parameter.max
     if low is not None:
         word += f", {low} to {high}" if high is not None else f", at least {low}"
-    return word or (f"`{parameter.metavar}`" if parameter.metavar and parameter.opts[0].startswith("-") else "text")
+    return word or (
+        f"`{parameter.metavar}`" if parameter.metavar and parameter.opts[0].startswith("-") else "text"
+    )
 
 
 def _default(parameter: Any, told: str | None) -> str:

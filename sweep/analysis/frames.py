@@ -62,10 +62,13 @@ def configuration_codes(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 
 def by_space(trials: pd.DataFrame) -> pd.DataFrame:
-    """One row per trial and space it belongs to: ``space``, a name, takes the place of ``spaces``."""
+    """One row per trial and space it belongs to, by `space_order`: ``space``, a name, takes the place of ``spaces``."""
     require_columns(trials, ("trial_id", "spaces"), "trials")
     exploded = trials.explode("spaces", ignore_index=True).rename(columns={"spaces": "space"})
-    return exploded[exploded["space"].notna()].reset_index(drop=True)
+    exploded = exploded[exploded["space"].notna()]
+    ranks = {space: rank for rank, space in enumerate(space_order(trials))}
+    order = exploded["space"].map(ranks).argsort(kind="stable")
+    return exploded.iloc[order].reset_index(drop=True)
 
 
 def space_order(trials: pd.DataFrame) -> list[str]:
