@@ -64,7 +64,7 @@ def submit(
     from search_spaces import load_study
 
     loaded = load_study(study)
-    sweep_name = name or loaded.name
+    sweep_name = loaded.name if name is None else name
     options = [
         *(("--workers", str(workers)) if workers else ()),
         *("--device", device, "--scheduler", scheduler.value),

@@ -183,7 +183,9 @@ def collect(
 def verify(name: DatasetName, root: Root) -> None:
     """Read every array again and compare it with the recorded fingerprint.
 
-    Exit status 1 where a bit has changed, with the array's name. Example: `sweep data verify catch-online`
+    Exit status 1 where a bit has changed, with the array's name.
+
+    Example: `sweep data verify catch-online`
     """
     from agents.data import verify as check
 

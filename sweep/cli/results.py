@@ -55,6 +55,8 @@ def sync(
             )
 
         found = bring_up_to_date(root, name, mlflow_uri, show, rebuild=rebuild, skip_corrupt=skip_corrupt)
+    if skip_corrupt:
+        _say_left_out(root, name)
     if as_json:
         print_json(found.__dict__)
         return
@@ -112,7 +114,8 @@ def export(
         ),
     ] = "csv",
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="PATH", help="File or folder. [default: standard output]")
+        # Not a path yet, which would lose the slash that says that it is a folder.
+        str | None, typer.Option("--out", metavar="PATH", help="File or folder/. [default: standard output]")
     ] = None,
     columns: Annotated[
         str | None, typer.Option(metavar="LIST", help="Only these columns, in this order, by commas.")
@@ -152,6 +155,8 @@ def export(
         measure=measure,
         outcome=outcome,
     )
+    if skip_corrupt:
+        _say_left_out(root, name)
     for path in paths:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
 
@@ -177,7 +182,17 @@ def report(
     from sweep.report import write_report
 
     path = write_report(root, name, out, measure=measure, outcome=outcome, skip_corrupt=skip_corrupt)
+    if skip_corrupt:
+        _say_left_out(root, name)
     console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_left_out(root: Path, name: str) -> None:
+    """Name the damaged files, beside the output and not in it."""
+    from sweep.store import Store
+
+    for error in Store(root).sweep(name).corrupt_segments():
+        typer.echo(f"left out, damaged: {error.path}", err=True)
 
 
 def _listed(text: str) -> list[str]:

@@ -109,7 +109,7 @@ def run(
     )
     display = TerminalDisplay(Console(stderr=True) if as_json else console)
     try:
-        summary = run_study(loaded, name or loaded.name, root, options, display)
+        summary = run_study(loaded, loaded.name if name is None else name, root, options, display)
     except KeyboardInterrupt:
         # Typer would end without a word.
         raise SweepError(
