@@ -57,10 +57,9 @@ def show(title: str, results: Sequence[Mapping[str, Any]]) -> None:
     table.add_column("bar")
     for result in results:
         figures = ", ".join(f"{name} {_short(v)}" for name, v in result.items() if name not in _PLAIN)
-        bar = ""
+        bar = "" if "met" not in result else "met" if result["met"] else "MISSED"
         if "bar" in result:
-            sign = ">=" if result["better"] == "higher" else "<="
-            bar = f"{sign} {result['bar']} {'met' if result['met'] else 'MISSED'}"
+            bar = f"{'>=' if result['better'] == 'higher' else '<='} {result['bar']} {bar}"
         table.add_row(str(result["measure"]), figures, _short(result.get("ratio", "")), bar)
     Console(width=150).print(table)
 

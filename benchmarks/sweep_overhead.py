@@ -10,10 +10,11 @@ collected before any clock starts. On both sides: a row every 100 steps with the
 measure of a probe batch of 512 (`--probe-every`, 100 here, where a study's default would be 500); 20 greedy
 episodes every 1000. Every number of it in MLflow on SQLite at the end.
 
-Ours: `sweep run`, cold (no compile cache) and warm. Peer: `plain_ray_tune.py`, a process of one core a trial, Tune's
-defaults, `MLflowLoggerCallback`. Each is a process of its own, clocked from its start to its exit, and its
-results are checked afterwards: every trial finished, every number in MLflow, and both sides learnt alike. Bar: the
-peer's time is at least 8 times ours; the aim is 12.
+Ours: `sweep run`, cold (as on a machine that has never compiled anything: no compile cache, and no precompiled
+headers of PyTorch's, which lie in the folder for temporary files) and warm. Peer: `plain_ray_tune.py`, a process
+of one core a trial, Tune's defaults, `MLflowLoggerCallback`. Each is a process of its own, clocked from its start
+to its exit, and its results are checked afterwards: every trial finished, every number in MLflow, and both
+sides learnt alike. Bar: the peer's time is at least 8 times ours; the aim is 12.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from sweep.store import Store
 BAR, AIM = 8.0, 12.0
 SEEDS = (0, 1, 2, 3)
 DATASET = "catch-online"
+ALIKE = 1.25
 COMPARED = ("loss", "q_mean", "srank", "return_mean")
 # Nothing leaves the machine, and no Ray that happens to run on it is joined.
 ENVIRONMENT = {
@@ -71,8 +73,13 @@ def learning_rates(count: int) -> list[float]:
     return [float(f"{rate:.6g}") for rate in np.geomspace(1e-5, 1e-2, count)]
 
 
-def run_ours(folder: Path, data: Path, given: argparse.Namespace, cache: Path | None) -> dict[str, Any]:
-    """`sweep run` in a fresh root, on the compiled code in `cache` if given; seconds and what came out."""
+def run_ours(
+    folder: Path, data: Path, given: argparse.Namespace, scratch: Path, cache: Path | None
+) -> dict[str, Any]:
+    """`sweep run` in a fresh root, on the compiled code in `cache` if given; seconds and what came out.
+
+    `scratch` stands for the machine's folder of temporary files.
+    """
     root = folder / "root"
     shutil.copytree(data, root / "datasets" / DATASET)
     if cache is not None:
@@ -87,11 +94,15 @@ def run_ours(folder: Path, data: Path, given: argparse.Namespace, cache: Path | 
         )
     )
     command = [sys.executable, "-c", "from sweep.cli import main; main()", "run", str(study)]
-    seconds = clocked([*command, "--root", str(root), "--name", "overhead"], folder / "log")
+    seconds = clocked(
+        [*command, "--root", str(root), "--name", "overhead"], folder / "log", TMPDIR=str(scratch)
+    )
     store = Store(root).sweep("overhead")
     trials = store.trials().set_index("trial_id")
     metrics = Store(root).metrics("overhead").sort_values("step", kind="stable")
     final = metrics.groupby("trial_id")[list(COMPARED)].last()
+    # The last loss depends on how long ago the target was renewed; the mean over the training is steadier.
+    final["loss"] = metrics.groupby("trial_id")["loss"].mean()
     packs = [store.result(pack) for pack in sorted(store.packs_done())]
     points = int(metrics.drop(columns=["trial_id", "step", "attempt", "wall_time"]).notna().sum().sum())
     check(set(trials["status"]) == {"finished"} and len(trials) == given.trials, "ours: trials", folder)
@@ -112,7 +123,8 @@ def run_ours(folder: Path, data: Path, given: argparse.Namespace, cache: Path | 
 def run_peer(folder: Path, data: Path, given: argparse.Namespace) -> dict[str, Any]:
     """Plain Ray Tune on `given.peer_trials` trials; seconds, also extrapolated to all, and what came out."""
     count, marks_file = given.peer_trials or given.trials, folder / "marks.json"
-    chosen = np.linspace(0, given.trials // 4 - 1, count // 4).round().astype(int)
+    # Spread over the learning rates, each in the middle of its share.
+    chosen = ((np.arange(count // 4) + 0.5) * given.trials / count).astype(int)
     rates = [learning_rates(given.trials // 4)[place] for place in chosen]
     shared = {
         "dataset": str(data), "train_steps": given.train_steps, "batch_size": 32, "discount": 0.99,
@@ -145,9 +157,9 @@ def run_peer(folder: Path, data: Path, given: argparse.Namespace) -> dict[str, A
     }
 
 
-def clocked(command: list[str], log: Path) -> float:
+def clocked(command: list[str], log: Path, **environment: str) -> float:
     """Wall seconds of a process that must succeed; every process has one core for its arithmetic."""
-    environment = {**os.environ, **ENVIRONMENT}
+    environment = {**os.environ, **ENVIRONMENT, **environment}
     start = time.perf_counter()
     with log.open("wb") as out:
         ended = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, env=environment, check=False)
@@ -176,21 +188,21 @@ def mlflow_points(uri: str, tag: str) -> dict[str, int]:
 
 
 def mlflow_final(uri: str) -> pd.DataFrame:
-    """The last value of each compared measure of each of the peer's runs, and its learning rate."""
+    """Of each of the peer's runs the mean loss, the last value of the other measures, and its learning rate."""
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     found = client.get_experiment_by_name("plain")
-    runs = client.search_runs([found.experiment_id], max_results=10_000)
-    rows = [
-        {**{m: r.data.metrics[m] for m in COMPARED}, "learning_rate": float(r.data.params["learning_rate"])}
-        for r in runs
-    ]
+    rows = []
+    for run in client.search_runs([found.experiment_id], max_results=10_000):
+        row = {measure: run.data.metrics[measure] for measure in COMPARED}
+        row["loss"] = statistics.mean(m.value for m in client.get_metric_history(run.info.run_id, "loss"))
+        rows.append({**row, "learning_rate": float(run.data.params["learning_rate"])})
     return pd.DataFrame(rows)
 
 
 def compare(ours: pd.DataFrame, peer: pd.DataFrame) -> dict[str, Any]:
-    """Both sides' final measures by learning rate, means over seeds: same work, or the ratio means nothing."""
+    """Both sides' measures by learning rate, means over seeds: not the same work, and the ratio means nothing."""
     left, right = (frame.groupby("learning_rate").mean() for frame in (ours, peer))
     left = left.loc[[rate for rate in left.index if np.isclose(right.index, rate).any()]]
     right.index = left.index
@@ -198,11 +210,8 @@ def compare(ours: pd.DataFrame, peer: pd.DataFrame) -> dict[str, Any]:
     for measure in COMPARED:
         figures[f"{measure}_ours"] = [round(float(value), 4) for value in left[measure]]
         figures[f"{measure}_peer"] = [round(float(value), 4) for value in right[measure]]
-    ratios = left["loss"] / right["loss"]
-    figures["loss_ratio_median"] = round(float(ratios.median()), 3)
-    if not 0.5 <= figures["loss_ratio_median"] <= 2:
-        raise SystemExit(f"not comparable: the two sides learnt differently: {figures}")
-    return figures
+    ratio = float((left["loss"] / right["loss"]).median())
+    return {**figures, "mean_loss_ratio": round(ratio, 3), "met": 1 / ALIKE <= ratio <= ALIKE}
 
 
 def make_dataset(folder: Path, given: argparse.Namespace) -> Path:
@@ -231,8 +240,14 @@ def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             record("peer, EXTRAPOLATED", seconds=round(peer["extrapolated"], 1), from_trials=peer["trials"])
     if given.only == "peer":
         return results
-    cold = run_ours(fresh("cold"), data, given, None)
-    warm = [run_ours(fresh(f"warm-{turn}"), data, given, cold["cache"]) for turn in range(given.repeats)]
+    # Ray's sockets lie in it, and the system allows them 107 characters.
+    with tempfile.TemporaryDirectory(prefix="so-") as short:
+        scratch = Path(short)
+        cold = run_ours(fresh("cold"), data, given, scratch, None)
+        warm = [
+            run_ours(fresh(f"warm-{turn}"), data, given, scratch, cold["cache"])
+            for turn in range(given.repeats)
+        ]
     for name, runs in (("ours, cold", [cold]), ("ours, warm", warm)):
         seconds = statistics.median(run["seconds"] for run in runs)
         figures = {key: runs[0][key] for key in ("packs_seconds", "train_seconds", "probe_seconds", "points")}
@@ -243,7 +258,7 @@ def measure(given: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
             figures["extrapolated"] = peer["trials"] != given.trials
         record(name, seconds=round(seconds, 2), **figures)
     if peer is not None:
-        record("final measures by learning rate", **compare(warm[0]["final"], peer["final"]))
+        record("measures by learning rate", **compare(warm[0]["final"], peer["final"]))
     return results
 
 
