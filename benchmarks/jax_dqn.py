@@ -13,7 +13,9 @@ from agents.data import Transitions
 class JaxDQN:
     """`members` MLP agents trained by one scanned, vmapped, jitted update; Adam written out, Huber loss."""
 
-    def __init__(self, data: Transitions, members: int, batch_size: int, sizes: tuple[int, ...], chunk: int) -> None:
+    def __init__(
+        self, data: Transitions, members: int, batch_size: int, sizes: tuple[int, ...], chunk: int
+    ) -> None:
         import jax
         import jax.numpy as jnp
 
@@ -75,7 +77,9 @@ class JaxDQN:
         self.states = (params, copy, zeros(params), zeros(params), jnp.zeros(members))
         self.many = many
         generator = np.random.default_rng(0)
-        self.indices = lambda: generator.integers(len(data), size=(chunk, members, batch_size), dtype=np.int32)
+        self.indices = lambda: generator.integers(
+            len(data), size=(chunk, members, batch_size), dtype=np.int32
+        )
 
     def train(self, steps: int) -> None:
         for _ in range(steps // self.chunk):

@@ -44,13 +44,19 @@ NATURE_FLOPS_PER_SAMPLE = 24e9 / 256
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", choices=sorted(BARS), action="append", help="only this one; may be repeated")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--network", choices=sorted(BARS), action="append", help="only this one; may be repeated"
+    )
     parser.add_argument("--members", type=lambda text: tuple(map(int, text.split(","))), help="pack sizes")
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--cache", type=Path, default=Path("sweeps/cache/compiled"))
-    parser.add_argument("--peak-tflops", type=float, default=67.0, help="the card's peak in the precision used")
+    parser.add_argument(
+        "--peak-tflops", type=float, default=67.0, help="the card's peak in the precision used"
+    )
     parser.add_argument("--precision", default="float32", choices=("float32", "tf32", "bfloat16"))
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -95,7 +101,11 @@ def make_data(network: str, transitions: int = 20_000) -> Transitions:
 
 def shape_of(network: str, batch_size: int) -> LearnerShape:
     hidden: dict[str, tuple[int, ...]] = {"mlp": (64, 64), "minatar": (128,), "nature_dqn": (512,)}
-    observation: dict[str, tuple[int, ...]] = {"mlp": (50,), "minatar": (4, 10, 10), "nature_dqn": (4, 84, 84)}
+    observation: dict[str, tuple[int, ...]] = {
+        "mlp": (50,),
+        "minatar": (4, 10, 10),
+        "nature_dqn": (4, 84, 84),
+    }
     return LearnerShape(
         network=network,  # type: ignore[arg-type]
         hidden_sizes=hidden[network],
@@ -247,7 +257,8 @@ def _processes(given: argparse.Namespace, count: int) -> float:
     command = [sys.executable, __file__, "--device", "cuda", "--precision", given.precision, "--worker", "1"]
     command += ["--cache", str(given.cache)]
     workers = [
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(count)
     ]
     for one in workers:
         assert one.stdout is not None

@@ -17,7 +17,12 @@ def mlp(inputs: int, actions: int) -> nn.Module:
 
 def minatar(channels: int, actions: int) -> nn.Module:
     return nn.Sequential(
-        nn.Conv2d(channels, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(1024, 128), nn.ReLU(), nn.Linear(128, actions)
+        nn.Conv2d(channels, 16, 3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(1024, 128),
+        nn.ReLU(),
+        nn.Linear(128, actions),
     )
 
 
@@ -39,7 +44,9 @@ def nature(channels: int, actions: int) -> nn.Module:
 class PlainDQN:
     """One agent: `torch.optim.Adam`, a target network copied every 2,500 steps, Huber loss, uniform replay."""
 
-    def __init__(self, online: nn.Module, target: nn.Module, data: Transitions, batch_size: int, device: str) -> None:
+    def __init__(
+        self, online: nn.Module, target: nn.Module, data: Transitions, batch_size: int, device: str
+    ) -> None:
         self.online, self.target = online.to(device), target.to(device)
         self.target.load_state_dict(self.online.state_dict())
         self.optimizer = torch.optim.Adam(self.online.parameters(), lr=1e-3)

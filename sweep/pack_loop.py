@@ -34,6 +34,7 @@ __all__ = ["train_pack"]
 
 _CHUNK_STEPS = 256
 _PROGRESS_SECONDS = 1.0
+_FIRST_FLUSH_SECONDS, _MOST_FLUSH_SECONDS = 2.0, 30.0
 
 
 def train_pack(
@@ -96,6 +97,7 @@ class _Loop:
         )
         self.checkpoints = Checkpoints(root, store.name, spec.pack_id)
         self.watch = Stopwatch()
+        self.flush_seconds = _FIRST_FLUSH_SECONDS
         self.return_mean = float("nan")
         self.reported, self.reported_step = time.monotonic(), 0
         self.resume_step, self.attempt, self.writer = self._begin(about)
@@ -117,8 +119,10 @@ class _Loop:
                 self._record(self.pack.step)
                 if self._checkpoint_due():
                     self._checkpoint()
-                elif self.writer.due():
+                elif self.writer.due(seconds=self.flush_seconds):
                     self.writer.flush()
+                    # Soon at first, so that whoever looks sees something; then in fewer, larger segments.
+                    self.flush_seconds = min(2 * self.flush_seconds, _MOST_FLUSH_SECONDS)
                 self._report(evaluated=False)
         return self._finish()
 

@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands = _commands(once=given.once)
     # Training goes first on a machine that has no core to spare.
     with contextlib.suppress(OSError):
-        os.nice(10)
+        os.nice(5)
     try:
         _follow(given.root, given.name, uri, commands, Pace(poll=given.poll_seconds))
     except TrackingUnavailable as error:
