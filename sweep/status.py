@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ __all__ = [
 ]
 
 _SILENT_SECONDS = 120.0
+_FEW_BYTES = 64 * 2**20
+"""Rows that are read and checked in a tenth of a second."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class SweepStatus:
 
 
 def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
-    """Read the status; `deep` reads every segment in whole to find damage, else sizes and footers only."""
+    """Read the status; `deep` reads all rows to find damage, else sizes and footers only where there are many."""
     packs = read_packs(store)
     trials = store.trials()
     record = store.sweep_record() or {}
@@ -87,7 +90,7 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
         packs=tuple(packs),
         spaces={space: dict(counts) for space, counts in per_space.items()},
         trials=dict(Counter(trials["status"])),
-        corrupt=tuple(str(error) for error in store.corrupt_segments(deep=deep)),
+        corrupt=tuple(str(error) for error in store.corrupt_segments(deep=deep or _few_rows(store))),
         seconds_left=left,
         mirror=_mirror(store),
         totals=totals,
@@ -178,6 +181,18 @@ def seconds_left(packs: list[PackStatus]) -> float | None:
         pack.work * (1 - pack.step / max(pack.train_steps, 1)) for pack in packs if pack.state != "failed"
     )
     return left / pace if pace else None
+
+
+def _few_rows(store: SweepStore) -> bool:
+    tables = ("hot", "hot-spectra", "metrics", "spectra")
+    paths = (path for table in tables for path in (store.layout.folder / table).rglob("*.parquet"))
+    total = 0
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):  # compacted meanwhile
+            total += path.stat().st_size
+        if total > _FEW_BYTES:
+            return False
+    return True
 
 
 def _mirror(store: SweepStore) -> dict[str, Any]:

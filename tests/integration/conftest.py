@@ -58,7 +58,12 @@ def cluster(session_environment: dict[str, str]) -> str:
     port = free_port()
     command = [
         *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", f"--port={port}"),
-        *("--node-ip-address=127.0.0.1", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"),
+        *(
+            "--node-ip-address=127.0.0.1",
+            "--num-cpus=2",
+            "--include-dashboard=false",
+            "--disable-usage-stats",
+        ),
         *("--object-store-memory=134217728", "--min-worker-port=0", "--max-worker-port=0"),
         f"--ray-client-server-port={free_port()}",
     ]
@@ -94,3 +99,17 @@ def new_drill(tmp_path: Path, environment: dict[str, str], undisturbed: Drill) -
         return Drill(root, environment, study or STUDY, **fields)
 
     return make
+
+
+@pytest.fixture
+def library_process() -> Iterator[None]:
+    """This process computes as a training process does, while the test runs."""
+    import torch
+
+    from agents.devices import prepare_process
+
+    threads = torch.get_num_threads()
+    prepare_process(1, "float32")
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)

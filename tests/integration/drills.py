@@ -136,22 +136,21 @@ class Drill:
     study: dict[str, Any] = field(default_factory=lambda: STUDY)
     address: str | None = None
     name: str = "tiny"
+    study_file: Path | None = None
     commands: list[Command] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
+        self.study_file = self.study_file or self.root.with_suffix(".yaml")
         self.write_study(self.study)
 
     @property
     def store(self) -> SweepStore:
         return Store(self.root).sweep(self.name)
 
-    @property
-    def study_file(self) -> Path:
-        return self.root.parent / f"{self.root.name}.yaml"
-
     def write_study(self, study: dict[str, Any]) -> None:
         self.study = study
+        assert self.study_file is not None
         self.study_file.write_text(yaml.safe_dump(study, sort_keys=False))
 
     def sweep(self, *arguments: str, **environment: str) -> Finished:
@@ -160,10 +159,9 @@ class Drill:
 
     def start(self, *arguments: str, **environment: str) -> Command:
         """Give a command."""
-        log = self.root.parent / f"{self.root.name}-{len(self.commands)}.log"
-        command = Command(
-            [*arguments, "--root", str(self.root)], {**self.environment, **environment}, log
-        )
+        assert self.study_file is not None
+        log = self.study_file.with_name(f"{self.root.name}-{len(self.commands)}.log")
+        command = Command([*arguments, "--root", str(self.root)], {**self.environment, **environment}, log)
         self.commands.append(command)
         return command
 
@@ -171,7 +169,9 @@ class Drill:
         """`sweep run` to its end."""
         return self.start_run(*options).wait()
 
-    def start_run(self, *options: str, mlflow: bool = False, eager: bool = True, **environment: str) -> Command:
+    def start_run(
+        self, *options: str, mlflow: bool = False, eager: bool = True, **environment: str
+    ) -> Command:
         """`sweep run` on two cores, without MLflow unless it is asked for."""
         return self.start(
             "run",

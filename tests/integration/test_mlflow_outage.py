@@ -30,7 +30,7 @@ def test_an_mlflow_server_that_stops_and_comes_back(
         command.until(lambda: _runs(database) > 0, "runs were made")
         server.stop()
         ended = command.wait().ok()
-        assert f"sweep sync tiny" in ended.output
+        assert "sweep sync tiny" in ended.output
         assert set(drill.attempts().values()) == {1}, "training was disturbed"
         assert_same_store(drill.root, undisturbed.root)
         assert len(mlflow_points(database)) < len(mlflow_points(undisturbed.root / "mlflow.db"))
