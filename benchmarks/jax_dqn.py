@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any
 
@@ -28,7 +29,7 @@ class JaxDQN:
 
         def init(key: Any) -> list[tuple[Any, Any]]:
             layers = []
-            for fan_in, out in zip(sizes, sizes[1:], strict=False):
+            for fan_in, out in itertools.pairwise(sizes):
                 key, one, two = jax.random.split(key, 3)
                 bound = fan_in**-0.5
                 layers.append(
