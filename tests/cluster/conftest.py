@@ -2,31 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from ray_dashboard import Dashboard
-
-# Ports of its own: another Ray on this machine may have the usual ones.
-_CLUSTER = """
-import json, sys
-from ray.cluster_utils import Cluster
-folder, dashboard, agent = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-cluster = Cluster(initialize_head=True, head_node_args={
-    "num_cpus": 1, "include_dashboard": True, "dashboard_host": "127.0.0.1", "dashboard_port": dashboard,
-    "dashboard_agent_listen_port": agent, "object_store_memory": 2**27, "temp_dir": folder})
-print(json.dumps({"url": "http://" + cluster.webui_url}), flush=True)
-sys.stdin.read()
-cluster.shutdown()
-"""
 
 
 @pytest.fixture(scope="session")
@@ -37,15 +24,22 @@ def dashboard() -> Iterator[Dashboard]:
     file.parent.mkdir()
     file.write_text("of-this-test-session-alone-0123456789")
     token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
+    # Ports of its own: another Ray on this machine may have the usual ones.
+    gcs, dashboard_port, agent, client = free_ports(4)
     process = subprocess.Popen(
-        [sys.executable, "-c", _CLUSTER, folder, *map(str, free_ports(2))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+        [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
+            *("--temp-dir", folder, "--num-cpus", "1", "--object-store-memory", str(2**27)),
+            *("--port", str(gcs), "--ray-client-server-port", str(client)),
+            *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1"),
+            *("--dashboard-port", str(dashboard_port), "--dashboard-agent-listen-port", str(agent)),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        text=True,
         # Jobs say `python`: it is this one.
         env={
-            **{name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"},
+            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_AUTH_MODE": "token",
@@ -53,18 +47,29 @@ def dashboard() -> Iterator[Dashboard]:
             "HOME": folder,
         },
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        lines = iter(process.stdout.readline, "")
-        yield Dashboard(json.loads(next(line for line in lines if line.startswith("{")))["url"], token)
+        wait_for(dashboard_port, process)
+        yield Dashboard(f"http://127.0.0.1:{dashboard_port}", token)
     finally:
-        process.stdin.close()
+        process.terminate()
         try:
             process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "the cluster has ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the dashboard does not answer")
 
 
 def free_ports(count: int) -> list[int]:
