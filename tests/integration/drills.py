@@ -308,11 +308,11 @@ def _of(rows: pd.DataFrame, trials: set[str] | None) -> pd.DataFrame:
 
 def _same_bits(found: pd.Series[Any], wanted: pd.Series[Any]) -> np.ndarray:
     if found.dtype.kind != "f":
-        same: np.ndarray = (found == wanted).to_numpy()
-        return same
+        equal: np.ndarray = (found == wanted).to_numpy()
+        return equal
     assert found.dtype == wanted.dtype == np.float64
-    same = found.to_numpy().view(np.int64) == wanted.to_numpy().view(np.int64)
-    return same
+    bits: np.ndarray = found.to_numpy().view(np.int64) == wanted.to_numpy().view(np.int64)
+    return bits
 
 
 def contiguous(rows: pd.DataFrame, log_every: int) -> bool:

@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 import pytest
@@ -39,12 +40,11 @@ def test_a_worker_that_is_killed_each_time_fails_with_its_reason_and_is_gone_on_
 ) -> None:
     drill = new_drill(address=cluster)
     command = drill.start_run()
-    victim = None
+    command.until(lambda: drill.checkpointed(0), "a pack began")
+    victim = drill.checkpointed(0)[0]
     for attempt in range(4):
-        command.until(lambda: victim or drill.checkpointed(0), "a pack began")
-        victim = victim or drill.checkpointed(0)[0]
-        command.until(lambda: len(drill.store.attempts(victim)) > attempt, f"attempt {attempt}")
-        os.kill(drill.store.attempts(victim)[-1]["pid"], signal.SIGKILL)
+        command.until(partial(_started, drill, victim, attempt), f"attempt {attempt}")
+        os.kill(drill.store.attempts(victim)[attempt]["pid"], signal.SIGKILL)
     ended = command.wait()
     assert ended.code == 1
     assert f"failed {victim}: its process died" in ended.output
@@ -70,7 +70,7 @@ def test_a_killed_mirror_is_made_up_for_by_sync(
 
 
 def test_a_second_command_is_refused_and_ctrl_c_is_gone_on_from(
-    new_drill: MakeDrill, undisturbed: Drill, environment: dict[str, str]
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str, environment: dict[str, str]
 ) -> None:
     drill = new_drill()
     command = drill.start_run()
@@ -90,8 +90,13 @@ def test_a_second_command_is_refused_and_ctrl_c_is_gone_on_from(
     statuses = set(drill.store.trials()["status"])
     assert "running" not in statuses
 
+    drill.address = cluster
     drill.run().ok()
     assert_same_store(drill.root, undisturbed.root)
+
+
+def _started(drill: Drill, pack: str, attempt: int) -> bool:
+    return len(drill.store.attempts(pack)) > attempt
 
 
 def _has_runs(database: object) -> bool:

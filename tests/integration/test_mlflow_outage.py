@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from drills import Drill, assert_mlflow_complete, assert_same_store, free_port, mlflow_points, mlflow_runs
 
 from sweep.ui import MlflowServer
@@ -12,31 +13,48 @@ from sweep.ui import MlflowServer
 MakeDrill = Callable[..., Drill]
 
 
-def test_an_mlflow_server_that_stops_and_comes_back(
-    new_drill: MakeDrill, undisturbed: Drill, cluster: str, tmp_path: Path
-) -> None:
-    database = tmp_path / "server" / "mlflow.db"
-    database.parent.mkdir()
-    server = MlflowServer(
-        f"sqlite:///{database}",
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[MlflowServer]:
+    (tmp_path / "server").mkdir()
+    with MlflowServer(
+        f"sqlite:///{tmp_path / 'server' / 'mlflow.db'}",
         artifacts=tmp_path / "server" / "artifacts",
         log=tmp_path / "server" / "log",
         port=free_port(),
-    )
-    drill = new_drill(address=cluster)
-    with server:
-        command = drill.start_run("--mlflow-uri", server.url, mlflow=True)
-        command.until(lambda: database.exists() and drill.checkpointed(0), "training began")
-        command.until(lambda: _runs(database) > 0, "runs were made")
-        server.stop()
-        ended = command.wait().ok()
-        assert "sweep sync tiny" in ended.output
-        assert set(drill.attempts().values()) == {1}, "training was disturbed"
-        assert_same_store(drill.root, undisturbed.root)
-        assert len(mlflow_points(database)) < len(mlflow_points(undisturbed.root / "mlflow.db"))
+    ) as running:
+        yield running
 
-        server.start()
-        drill.sweep("sync", "tiny", "--mlflow-uri", server.url).ok()
+
+def test_an_mlflow_server_that_stops_and_comes_back(
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str, tmp_path: Path, server: MlflowServer
+) -> None:
+    drill, database = new_drill(address=cluster), tmp_path / "server" / "mlflow.db"
+    command = drill.start_run("--mlflow-uri", server.url, mlflow=True)
+    command.until(lambda: _runs(database) > 0, "runs were made")
+    server.stop()
+    command.until(lambda: len(drill.store.packs_done()) == 2, "packs were trained to their end")
+    assert len(mlflow_points(database)) < len(mlflow_points(undisturbed.root / "mlflow.db"))
+    server.start()
+    command.wait().ok()
+    assert set(drill.attempts().values()) == {1}, "training was disturbed"
+    assert_same_store(drill.root, undisturbed.root)
+    drill.sweep("sync", "tiny", "--mlflow-uri", server.url).ok()
+    assert_mlflow_complete(database, undisturbed.root / "mlflow.db")
+
+
+@pytest.mark.slow
+def test_an_mlflow_server_that_stays_away_until_after_the_sweep(
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str, tmp_path: Path, server: MlflowServer
+) -> None:
+    drill, database = new_drill(address=cluster), tmp_path / "server" / "mlflow.db"
+    command = drill.start_run("--mlflow-uri", server.url, mlflow=True)
+    command.until(lambda: drill.checkpointed(0), "training began")
+    server.stop()
+    ended = command.wait().ok()
+    assert "sweep sync tiny" in ended.output
+    assert_same_store(drill.root, undisturbed.root)
+    server.start()
+    drill.sweep("sync", "tiny", "--mlflow-uri", server.url).ok()
     assert_mlflow_complete(database, undisturbed.root / "mlflow.db")
 
 
