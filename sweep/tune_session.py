@@ -40,6 +40,8 @@ class TuneSession:
 
     def __enter__(self) -> TuneSession:
         os.environ.update(quiet_environment())
+        # Ray says at every start that its token authentication is on, which is as it should be.
+        logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)
         import ray
 
         if ray.is_initialized():
