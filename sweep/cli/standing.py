@@ -29,7 +29,9 @@ def status(
     name: Annotated[
         str | None, typer.Argument(help="A sweep's name; all sweeps without it.", show_default=False)
     ] = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Read every row to find damage, however many there are.")] = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Read every row to find damage, however many there are.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Progress per space and pack, failures with their reason, damage, time left.
