@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -18,7 +19,7 @@ from rich.text import Text
 
 from sweep.datasets import progress_file
 from sweep.pack_progress import read_json
-from sweep.status import PackStatus, eager_because, read_packs, seconds_left, totals_of
+from sweep.status import PackStatus, eager_because, read_packs, totals_of
 from sweep.store import SweepStore
 
 __all__ = ["TerminalDisplay", "duration"]
@@ -50,12 +51,14 @@ class TerminalDisplay:
     def following(self, store: SweepStore) -> Iterator[None]:
         """See `Display.following`."""
 
-        def packs() -> list[PackStatus]:
+        pace = _AveragePace()
+
+        def packs() -> tuple[list[PackStatus], float | None]:
             found = read_packs(store)
             self._warn(found)
-            return found
+            return found, pace.seconds_left(totals_of(found)["share_done"])
 
-        with self._shown(lambda: _packs_table(packs()), lambda: _packs_line(packs())):
+        with self._shown(lambda: _packs_table(*packs()), lambda: _packs_line(*packs())):
             yield
         self._warn_eager(eager_because(store))
 
@@ -113,7 +116,25 @@ def _repeated(action: Callable[[], Any], seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def _packs_table(packs: Sequence[PackStatus]) -> RenderableType:
+class _AveragePace:
+    """Time left by the average since the run began, compilation and all.
+
+    What packs do at one moment says little: while some compile, it would jump between minutes and nothing.
+    """
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._share_then: float | None = None
+
+    def seconds_left(self, share_done: float) -> float | None:
+        """Seconds left, None before anything was done in this run."""
+        if self._share_then is None:
+            self._share_then = share_done
+        done = share_done - self._share_then
+        return (time.monotonic() - self._began) / done * (1 - share_done) if done > 0 else None
+
+
+def _packs_table(packs: Sequence[PackStatus], left: float | None) -> RenderableType:
     totals = totals_of(list(packs))
     running = [pack for pack in packs if pack.state in ("running", "silent")]
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -126,19 +147,19 @@ def _packs_table(packs: Sequence[PackStatus]) -> RenderableType:
     head = Table.grid(padding=(0, 2))
     head.add_row(
         ProgressBar(total=1.0, completed=totals["share_done"], width=40),
-        Text(_packs_line(packs), style="bold"),
+        Text(_packs_line(packs, left), style="bold"),
     )
     return Group(head, table) if running else head
 
 
-def _packs_line(packs: Sequence[PackStatus]) -> str:
+def _packs_line(packs: Sequence[PackStatus], left: float | None) -> str:
     totals = totals_of(list(packs))
     done = sum(pack.trials for pack in packs if pack.state == "done")
     failed = sum(pack.state == "failed" for pack in packs)
     return (
         f"{totals['share_done']:.0%} · packs {totals['packs_done']:.0f}/{totals['packs']:.0f}"
         f"{f' ({failed} failed)' if failed else ''} · trials {done}/{sum(pack.trials for pack in packs)} · "
-        f"{totals['steps_per_second']:,.0f} steps/s · left {duration(seconds_left(list(packs)))}"
+        f"{totals['steps_per_second']:,.0f} steps/s · left {duration(left)}"
     )
 
 
