@@ -92,6 +92,9 @@ def doctor(
         print_json([finding.__dict__ for finding in findings])
     else:
         table = Table.grid(padding=(0, 2, 0, 0))
+        for _ in range(3):
+            # A long path is folded, not cut: it is there to be copied.
+            table.add_column(overflow="fold")
         for finding in findings:
             mend = f"\n[bold]mend:[/bold] {escape(finding.mend)}" if finding.mend else ""
             table.add_row(_MARKS[finding.state], escape(finding.what), escape(finding.found) + mend)
