@@ -11,7 +11,7 @@ from search_spaces.specification import Count, Positive, Probability, Specificat
 
 Delta = Annotated[float, Field(strict=True, gt=0, lt=1)]
 
-PROBE_STEPS = 1000
+PROBE_STEPS = 2500
 """Fewest gradient steps between two probes, where the protocol does not say."""
 
 _CADENCES = ("probe_every", "eval_every", "checkpoint_every_steps")
@@ -46,7 +46,7 @@ class Protocol(Specification):
     def resolve(self, train_steps: int) -> ResolvedProtocol:
         """Every None settled for a trial of `train_steps` gradient steps.
 
-        Evaluates 10 times and probes 20 times, probes not more often than every 1,000 steps, which keeps them
+        Evaluates 10 times and probes 20 times, probes not more often than every 2,500 steps, which keeps them
         to a few per cent of the training time; to the nearest multiple of `log_every`. Checkpoints by time
         alone. Raises `SpecificationError` when the last step would go unlogged.
         """

@@ -8,11 +8,11 @@ from search_spaces import Protocol, ResolvedProtocol, SpecificationError
 @pytest.mark.parametrize(
     ("train_steps", "log_every", "probe_every", "eval_every"),
     [
-        (10_000, 100, 1_000, 1_000),
+        (10_000, 100, 2_500, 1_000),
         (300, 100, 300, 100),
         (300, 50, 300, 50),
         (1_000_000, 1000, 50_000, 100_000),
-        (7_000, 100, 1_000, 700),
+        (7_000, 100, 2_500, 700),
         (70_000, 1_000, 4_000, 7_000),  # 3,500 is as near to 3,000, and goes to the even multiple
         (1, 1, 1, 1),
     ],

@@ -138,8 +138,8 @@ def test_the_protocol_of_a_space_overrides_that_of_the_study() -> None:
         protocol={"eval_episodes": 3},
     )
     first, second = (trial.protocol for trial in made.trials())
-    assert (first.eval_episodes, first.eval_every, first.probe_every) == (3, 1000, 1000)
-    assert (second.eval_episodes, second.eval_every, second.probe_every) == (3, 500, 1000)
+    assert (first.eval_episodes, first.eval_every, first.probe_every) == (3, 1000, 2500)
+    assert (second.eval_episodes, second.eval_every, second.probe_every) == (3, 500, 2500)
 
 
 def test_protocols_that_differ_only_in_how_they_are_written_are_equal() -> None:
