@@ -27,9 +27,13 @@ class BatchReader:
         self.gathers_on_device = self.data.frames.device.type == self.device.type
         self.frames_per_state = self.data.frame_index.shape[1] - 1
         frame_shape = tuple(self.data.frames.shape[1:])
-        self.stacked = frame_shape != tuple(shape.observation_shape)
-        expected = (self.frames_per_state, *frame_shape) if self.stacked else frame_shape
-        if (not self.stacked and self.frames_per_state != 1) or expected != tuple(shape.observation_shape):
+        self.stacked = self.frames_per_state > 1
+        expected = frame_shape
+        if self.stacked:
+            # The channels of a stack's images lie one behind the other.
+            channels = frame_shape[0] if len(frame_shape) == 3 else 1
+            expected = (self.frames_per_state * channels, *frame_shape[-2:])
+        if expected != tuple(shape.observation_shape):
             raise AgentError(
                 f"the dataset gives observations {expected} ({self.frames_per_state} frame(s) of {frame_shape}) but "
                 f"the learner expects {tuple(shape.observation_shape)}."
@@ -55,6 +59,8 @@ class BatchReader:
         count = self.frames_per_state
         if self.stacked:
             s_tm1, s_t = frames[:, :, :count], frames[:, :, -count:]
+            if frames.dim() == 6:
+                s_tm1, s_t = s_tm1.flatten(2, 3), s_t.flatten(2, 3)
         else:
             s_tm1, s_t = frames[:, :, 0], frames[:, :, 1]
         return Batch(

@@ -2,7 +2,8 @@
 
 from search_spaces.axis import Axis
 from search_spaces.catalog import NamedStudy, load_study, named_studies, parse_study
-from search_spaces.dataset_recipe import Collect, DatasetRecipe
+from search_spaces.collect_recipe import Collect
+from search_spaces.dataset_recipe import DatasetRecipe
 from search_spaces.design import Design
 from search_spaces.errors import Problem, SpecificationError
 from search_spaces.protocol import Protocol, ResolvedProtocol

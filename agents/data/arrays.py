@@ -1,12 +1,15 @@
 """npy files: one that grows while it is written, and hashes of their values."""
 
+from __future__ import annotations
+
 import errno
 import hashlib
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +17,60 @@ import numpy.typing as npt
 from agents.data.manifest import ArrayInfo
 from agents.errors import DatasetError
 
-_RESERVE_BYTES = 64 * 2**20
 _HASH_BYTES = 16 * 2**20
 
 
 class GrowingArray:
-    """An npy file mapped at its greatest size and cut to what was written.
+    """An npy file that rows are appended to.
 
-    Memory stays bounded because the pages belong to the file: the system writes them back when it needs room.
-    Only what was reserved takes up disk.
+    Rows are written and not mapped, so that memory stays bounded by what is appended at once, and a full disk
+    is an error and not the end of the process. ``capacity`` bounds the rows that ``mapped`` shows; None where
+    their number is not known before.
     """
 
-    def __init__(self, path: Path, dtype: npt.DTypeLike, row_shape: tuple[int, ...], capacity: int) -> None:
-        self.path = path
-        with full_disk_named(path):
-            self.rows: npt.NDArray[Any] = np.lib.format.open_memmap(
-                path, mode="w+", dtype=np.dtype(dtype), shape=(capacity, *row_shape)
+    filled: int
+    _file: int
+    _header_bytes: int
+    _row_bytes: int
+
+    def __init__(
+        self, path: Path, dtype: npt.DTypeLike, row_shape: tuple[int, ...], capacity: int | None = None
+    ) -> None:
+        self._settle(path, dtype, row_shape, capacity)
+        with full_disk_named(path), path.open("wb") as file:
+            _write_header(file, self.dtype, (0, *row_shape))
+            self._header_bytes = file.tell()
+        self._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    @classmethod
+    def resume(
+        cls, path: Path, dtype: npt.DTypeLike, row_shape: tuple[int, ...], filled: int
+    ) -> GrowingArray:
+        """The array of a maker that ended early, cut back to its first ``filled`` rows.
+
+        Raises DatasetError where the file holds fewer rows or rows of another kind.
+        """
+        array = cls.__new__(cls)
+        array._settle(path, dtype, row_shape, None)
+        with path.open("rb") as file:
+            try:
+                np.lib.format.read_magic(file)
+                shape, _, found = np.lib.format.read_array_header_1_0(file)
+            except ValueError as error:
+                raise DatasetError(
+                    f"{path} is damaged ({error}): delete {path.parent} and begin again."
+                ) from error
+            array._header_bytes = file.tell()
+        size = array._header_bytes + filled * array._row_bytes
+        if (found, shape[1:]) != (array.dtype, row_shape) or path.stat().st_size < size:
+            raise DatasetError(
+                f"{path} does not hold the {filled} rows of {array.dtype.str} {row_shape} that were written: "
+                f"delete {path.parent} and begin again."
             )
-        self.filled = 0
-        self._row_bytes = self.rows.dtype.itemsize * int(np.prod(row_shape, dtype=np.int64))
-        self._header_bytes = path.stat().st_size - capacity * self._row_bytes
-        self._reserved = 0
+        array._file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        os.ftruncate(array._file, size)
+        array.filled = filled
+        return array
 
     def append(self, rows: npt.NDArray[Any]) -> int:
         """Write ``rows`` behind the last one; returns the index of the first.
@@ -42,36 +78,59 @@ class GrowingArray:
         Raises DatasetError on a full disk.
         """
         first, self.filled = self.filled, self.filled + len(rows)
-        self._reserve(self._header_bytes + self.filled * self._row_bytes)
-        self.rows[first : self.filled] = rows
+        if self.capacity is not None and self.filled > self.capacity:
+            raise ValueError(f"{self.path.name} was to hold {self.capacity} rows, not {self.filled}")
+        values = np.ascontiguousarray(rows, self.dtype).reshape(len(rows), *self.row_shape)
+        view = memoryview(values.reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+        at = self._header_bytes + first * self._row_bytes
+        with full_disk_named(self.path):
+            while view:
+                written = os.pwrite(self._file, view, at)
+                view, at = view[written:], at + written
         return first
+
+    def mapped(self) -> npt.NDArray[Any]:
+        """All ``capacity`` rows as a map that shows what is appended later; rows not yet written are zero."""
+        if self.capacity is None:
+            raise ValueError(f"{self.path.name} has no bound, so there is nothing to map")
+        os.ftruncate(self._file, self._header_bytes + self.capacity * self._row_bytes)
+        return np.memmap(
+            self.path, self.dtype, "r+", offset=self._header_bytes, shape=(self.capacity, *self.row_shape)
+        )
+
+    def sync(self) -> None:
+        """Bring every row to the disk."""
+        with full_disk_named(self.path):
+            os.fsync(self._file)
 
     def finish(self) -> None:
         """Cut the file to the rows written, put their number into its header, bring all of it to the disk."""
-        rows, self.rows = self.rows, self.rows[:0].copy()
-        rows.flush()  # type: ignore[attr-defined]
-        header = {
-            "descr": np.lib.format.dtype_to_descr(rows.dtype),
-            "fortran_order": False,
-            "shape": (self.filled, *rows.shape[1:]),
-        }
-        with self.path.open("r+b") as file:
+        with self.path.open("r+b") as file, full_disk_named(self.path):
             # numpy pads headers so that the first axis can change its digits in place.
-            np.lib.format.write_array_header_1_0(file, header)
+            _write_header(file, self.dtype, (self.filled, *self.row_shape))
             assert file.tell() == self._header_bytes
             file.truncate(self._header_bytes + self.filled * self._row_bytes)
-            file.flush()
-            os.fsync(file.fileno())
+        self.sync()
+        self.close()
 
-    def _reserve(self, size: int) -> None:
-        # A store into a mapped page that finds the disk full kills the process (SIGBUS); asking the file
-        # system for the blocks first turns that into an error.
-        if size <= self._reserved:
-            return
-        target = min(max(size, self._reserved + _RESERVE_BYTES), self.path.stat().st_size)
-        with full_disk_named(self.path), self.path.open("r+b") as file:
-            os.posix_fallocate(file.fileno(), self._reserved, target - self._reserved)
-        self._reserved = target
+    def close(self) -> None:
+        """Give the file back; a second call does nothing."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def _settle(
+        self, path: Path, dtype: npt.DTypeLike, row_shape: tuple[int, ...], capacity: int | None
+    ) -> None:
+        self.path, self.dtype, self.row_shape, self.capacity = path, np.dtype(dtype), row_shape, capacity
+        self.filled = 0
+        self._row_bytes = self.dtype.itemsize * math.prod(row_shape)
+        self._file = -1
+
+
+def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
 
 
 @contextmanager
@@ -91,13 +150,18 @@ def full_disk_named(path: Path) -> Iterator[None]:
 def describe_array(path: Path) -> ArrayInfo:
     """Dtype, shape and SHA-256 of the values of an npy file, read in pieces."""
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return ArrayInfo(dtype=array.dtype.str, shape=array.shape, sha256=hash_values(array))
+    return ArrayInfo(dtype=array.dtype.str, shape=array.shape, sha256=hash_values(path))
 
 
-def hash_values(array: npt.NDArray[Any]) -> str:
-    """SHA-256 of an array's values in row-major order, 16 MiB at a time."""
-    flat = memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))  # type: ignore[arg-type]
+def hash_values(path: Path) -> str:
+    """SHA-256 of the values of an npy file in row-major order, its header left out; 16 MiB at a time.
+
+    Read and not mapped: pages of a map would count as this process's memory.
+    """
     digest = hashlib.sha256()
-    for start in range(0, len(flat), _HASH_BYTES):
-        digest.update(flat[start : start + _HASH_BYTES])
+    with path.open("rb") as file:
+        np.lib.format.read_magic(file)
+        np.lib.format.read_array_header_1_0(file)
+        while piece := file.read(_HASH_BYTES):
+            digest.update(piece)
     return digest.hexdigest()

@@ -26,6 +26,7 @@ class Dataset:
 
     ``arrays`` are copy-on-write maps: processes on one machine share one copy in the page cache, and a write
     through a tensor cannot reach the file. ``episode`` int32 ``[T]`` is the number of a transition's episode.
+    Further arrays have T rows, or F rows (``extra_<name>``: what was shown beside each frame).
     """
 
     def __init__(self, path: Path, manifest: Manifest, arrays: dict[str, npt.NDArray[Any]]) -> None:
@@ -94,7 +95,7 @@ class Dataset:
     def verify(self) -> None:
         """Read every array; raises DatasetError naming the array whose hash differs from the manifest's."""
         for name, info in self.manifest.arrays.items():
-            found = hash_values(self.arrays[name])
+            found = hash_values(self.path / f"{name}.npy")
             if found != info.sha256:
                 raise DatasetError(
                     f"{self.path / name}.npy is damaged: its values have SHA-256 {found[:16]}…, "
@@ -128,9 +129,10 @@ def _map_array(path: Path, name: str, manifest: Manifest) -> npt.NDArray[Any]:
 
 def _check_shapes(path: Path, manifest: Manifest) -> None:
     spec, total = manifest.environment, manifest.transitions
+    action = spec.action_format
     expected: dict[str, tuple[str, tuple[int, ...]]] = {
         "frame_index": ("<i4", (total, spec.frame_stack + 1)),
-        "action": ("<i4", (total,)),
+        "action": (np.dtype(action.dtype).str, (total, *action.shape)),
         "reward": ("<f4", (total,)),
         "discount": ("<f4", (total,)),
         "episode": ("<i4", (total,)),
@@ -138,7 +140,10 @@ def _check_shapes(path: Path, manifest: Manifest) -> None:
     }
     frame_dtype = np.dtype(spec.observation_dtype).str
     if "frames" in manifest.arrays:
-        expected["frames"] = (frame_dtype, (manifest.arrays["frames"].shape[0], *spec.frame_shape))
+        count = manifest.arrays["frames"].shape[0]
+        expected["frames"] = (frame_dtype, (count, *spec.frame_shape))
+        for name, extra in spec.extras.items():
+            expected[f"extra_{name}"] = (np.dtype(extra.dtype).str, (count, *extra.shape))
     for name in (*expected, "frames"):
         info = manifest.arrays.get(name)
         if info is None:

@@ -14,7 +14,7 @@ from agents.environments.protocol import EnvironmentSpec
 from agents.errors import DatasetError
 
 MANIFEST_NAME = "dataset.json"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 2: continuous actions, further arrays, rows that are not consecutive
 PROBE_TRANSITIONS = 512
 PROBE_RULE = "ascending indices of the 512 smallest of T uniform draws, stream (0, 'probe', fingerprint)"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -33,7 +33,8 @@ class ArrayInfo(BaseModel):
 class Manifest(BaseModel):
     """The whole of ``dataset.json``.
 
-    ``episodes`` and ``mean_return`` (undiscounted, unclipped rewards) count completed episodes only.
+    ``episodes`` and ``mean_return`` (undiscounted rewards, as they were logged) count completed episodes only.
+    ``consecutive``: the rows of one episode follow one another in time, so that sequences can be sampled.
     ``provenance`` says how the dataset was made and is no part of the ``fingerprint``.
     """
 
@@ -45,6 +46,7 @@ class Manifest(BaseModel):
     transitions: int = Field(ge=1)
     episodes: int = Field(ge=0)
     mean_return: float | None
+    consecutive: bool = True
     arrays: dict[str, ArrayInfo]
     fingerprint: str
     probe: str = PROBE_RULE

@@ -11,7 +11,8 @@ class Transitions:
 
     ``frames`` ``[F, *frame_shape]`` float32 or uint8, each stored once (for images, frame 0 is black: the
     padding of an episode's first stacks). ``frame_index`` int32 ``[T, K+1]``: its first K columns are s,
-    oldest first, its last K are s'. ``action`` int32 ``[T]``; ``reward`` float32 ``[T]``, not clipped;
+    oldest first, its last K are s'. ``action`` int32 ``[T]``, or float32 ``[T, *action_shape]``; ``reward`` float32
+    ``[T]``, not clipped;
     ``discount`` float32 ``[T]``, 0 where s' is terminal and 1 elsewhere, truncated episodes included;
     ``subset_order`` int32 ``[T]``, a fixed permutation: the data fraction f is its first ceil(f T) entries.
     """

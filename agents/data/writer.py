@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import json
 import os
 import shutil
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,7 +19,7 @@ import numpy.typing as npt
 from agents.data.arrays import GrowingArray, describe_array, full_disk_named
 from agents.data.dataset import LEARNER_ARRAYS, Dataset
 from agents.data.manifest import MANIFEST_NAME, Manifest, check_name, fingerprint
-from agents.environments.protocol import EnvironmentSpec
+from agents.environments.protocol import ArrayFormat, EnvironmentSpec
 from agents.errors import DatasetError
 from agents.randomness import generator
 
@@ -25,21 +27,41 @@ if TYPE_CHECKING:
     from agents.data.transitions import Transitions
 
 
+_JOURNAL = "journal.json"
+
+
 class DatasetWriter:
-    """Writes the dataset ``path`` (``ROOT/datasets/<name>``) of at most ``capacity`` transitions.
+    """Writes the dataset ``path`` (``ROOT/datasets/<name>``) of at most ``capacity`` transitions (None: any).
 
     Use as a context manager. The arrays grow in a hidden sibling folder, which ``finish`` renames; leaving
     the context without ``finish`` deletes it. A maker that was killed leaves the hidden folder behind, and
     the next maker of the same name deletes it: a lock on a sibling file, which the system drops with its
     process, tells the two apart. Raises DatasetError where the name is not allowed, the dataset exists,
     another process is making it, or the disk is full.
+
+    ``columns`` are further arrays with a row a transition, such as ``checkpoint``; what the environment's
+    ``extras`` name has a row a frame and is stored as ``extra_<name>``. With a ``resume_key`` (what is made,
+    from what) the hidden folder is kept on leaving, and the next maker with an equal key goes on from the last
+    ``mark``, whose state is then in ``resumed``.
     """
 
-    def __init__(self, path: Path | str, environment: EnvironmentSpec, capacity: int) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        environment: EnvironmentSpec,
+        capacity: int | None,
+        *,
+        columns: Mapping[str, ArrayFormat] | None = None,
+        resume_key: str | None = None,
+    ) -> None:
         self.path = Path(path)
         self.environment = environment
         self.capacity = capacity
+        self.columns = dict(columns or {})
+        self.resume_key = resume_key
+        self.resumed: dict[str, Any] | None = None
         check_name(self.path.name)
+        self._growing: dict[str, GrowingArray] = {}
         self._making = self.path.parent / f".making-{self.path.name}"
         self._lock_path = self.path.parent / f".making-{self.path.name}.lock"
         self._lock = -1
@@ -53,9 +75,10 @@ class DatasetWriter:
                     f"dataset {self.path.name!r} exists already in {self.path.parent}. Choose another name, "
                     "or delete that folder first."
                 )
-            shutil.rmtree(self._making, ignore_errors=True)
-            self._making.mkdir()
-            self._allocate()
+            if not self._resume():
+                shutil.rmtree(self._making, ignore_errors=True)
+                self._making.mkdir()
+                self._allocate()
         except BaseException:
             self._abandon()
             raise
@@ -81,34 +104,71 @@ class DatasetWriter:
 
         from agents.data.transitions import Transitions
 
-        arrays = {name: self._growing[name].rows for name in LEARNER_ARRAYS if name != "subset_order"}
+        arrays = {name: self._growing[name].mapped() for name in LEARNER_ARRAYS if name != "subset_order"}
         # The online learner draws from all it has seen; the order of a subset means nothing to it.
-        arrays["subset_order"] = np.arange(self.capacity, dtype=np.int32)
+        arrays["subset_order"] = np.arange(len(arrays["action"]), dtype=np.int32)
         return Transitions(**{name: torch.from_numpy(array) for name, array in arrays.items()})
 
-    def add_frames(self, frames: npt.NDArray[Any]) -> npt.NDArray[np.int32]:
-        """Store ``[B, *frame_shape]``; returns their numbers, int32 ``[B]``."""
+    @property
+    def frames_filled(self) -> int:
+        """Frames written so far."""
+        return self._growing["frames"].filled
+
+    @property
+    def making(self) -> Path:
+        """The hidden folder, where a maker may keep files of its own; ``finish`` expects them gone."""
+        return self._making
+
+    def add_frames(
+        self, frames: npt.NDArray[Any], extras: Mapping[str, npt.NDArray[Any]] | None = None
+    ) -> npt.NDArray[np.int32]:
+        """Store ``[B, *frame_shape]``, and ``extras`` ``[B, …]`` beside them; returns their numbers, int32 ``[B]``."""
+        for name in self.environment.extras:
+            self._growing[f"extra_{name}"].append((extras or {})[name])
         first = self._growing["frames"].append(frames)
         return np.arange(first, first + len(frames), dtype=np.int32)
 
     def add_transitions(
         self,
         frame_index: npt.NDArray[np.int32],
-        action: npt.NDArray[np.int32],
+        action: npt.NDArray[Any],
         reward: npt.NDArray[np.float32],
         discount: npt.NDArray[np.float32],
         episode: npt.NDArray[np.int32],
+        columns: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
-        """Store B transitions: ``frame_index`` ``[B, K+1]``, the others ``[B]``."""
+        """Store B transitions: ``frame_index`` ``[B, K+1]``, ``action`` ``[B, *action_shape]``, the others ``[B]``."""
         rows = {
             "frame_index": frame_index, "action": action, "reward": reward,
             "discount": discount, "episode": episode,
+            **{name: (columns or {})[name] for name in self.columns},
         }  # fmt: skip
         for name, values in rows.items():
             self._growing[name].append(values)
 
-    def finish(self, episodes: int, mean_return: float | None, provenance: dict[str, Any]) -> Dataset:
-        """Close the arrays, hash them, write ``dataset.json`` and make the dataset visible by one rename."""
+    def mark(self, state: dict[str, Any]) -> None:
+        """Bring all to the disk and note ``state`` (JSON types) as the point to go on from."""
+        for array in self._growing.values():
+            array.sync()
+        filled = {name: array.filled for name, array in self._growing.items()}
+        content = {"resume_key": self.resume_key, "filled": filled, "state": state}
+        written = self._making / f"{_JOURNAL}.new"
+        _write_synced(written, json.dumps(content))
+        os.replace(written, self._making / _JOURNAL)
+        _sync_folder(self._making)
+
+    def finish(
+        self,
+        episodes: int,
+        mean_return: float | None,
+        provenance: dict[str, Any],
+        *,
+        consecutive: bool = True,
+    ) -> Dataset:
+        """Close the arrays, hash them, write ``dataset.json`` and make the dataset visible by one rename.
+
+        ``consecutive``: the rows of one episode follow one another in time, in the order of their numbers.
+        """
         total = self.filled
         if total == 0:
             raise DatasetError(
@@ -127,45 +187,73 @@ class DatasetWriter:
             transitions=total,
             episodes=episodes,
             mean_return=mean_return,
+            consecutive=consecutive,
             arrays=arrays,
             fingerprint=fingerprint(arrays, self.environment.env_id),
             provenance=provenance,
         )
-        manifest_path = self._making / MANIFEST_NAME
-        with full_disk_named(manifest_path), manifest_path.open("w", encoding="utf-8") as file:
-            file.write(manifest.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(self._making / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+        (self._making / _JOURNAL).unlink(missing_ok=True)
         _sync_folder(self._making)
         os.replace(self._making, self.path)
         _sync_folder(self.path.parent)
         return Dataset.open(self.path)
 
-    def _allocate(self) -> None:
+    def _formats(self) -> dict[str, tuple[str, tuple[int, ...], int | None]]:
+        """Dtype, row shape and greatest number of rows of each array that grows."""
         spec, capacity = self.environment, self.capacity
-        stack = spec.frame_stack
         # A transition brings one frame, and two where it begins an episode; slots whose last step is not kept
-        # bring one more. Room that is not used takes up no disk.
-        frames = 3 * capacity + 1
-        rows: dict[str, tuple[str, tuple[int, ...], int]] = {
+        # bring one more.
+        frames = None if capacity is None else 3 * capacity + 1
+        per_row = {"action": spec.action_format, **self.columns}
+        return {
             "frames": (np.dtype(spec.observation_dtype).str, spec.frame_shape, frames),
-            "frame_index": ("<i4", (stack + 1,), capacity),
-            "action": ("<i4", (), capacity),
+            "frame_index": ("<i4", (spec.frame_stack + 1,), capacity),
             "reward": ("<f4", (), capacity),
             "discount": ("<f4", (), capacity),
             "episode": ("<i4", (), capacity),
+            **{name: (np.dtype(one.dtype).str, one.shape, capacity) for name, one in per_row.items()},
+            **{
+                f"extra_{name}": (np.dtype(one.dtype).str, one.shape, frames)
+                for name, one in spec.extras.items()
+            },
         }
-        self._growing = {
-            name: GrowingArray(self._making / f"{name}.npy", dtype, shape, size)
-            for name, (dtype, shape, size) in rows.items()
-        }
-        if stack > 1:
-            self.add_frames(np.zeros((1, *spec.frame_shape), spec.observation_dtype))
+
+    def _allocate(self) -> None:
+        for name, (dtype, shape, size) in self._formats().items():
+            self._growing[name] = GrowingArray(self._making / f"{name}.npy", dtype, shape, size)
+        spec = self.environment
+        if spec.frame_stack > 1:
+            black = np.zeros((1, *spec.frame_shape), spec.observation_dtype)
+            self.add_frames(
+                black, {name: np.zeros((1, *one.shape), one.dtype) for name, one in spec.extras.items()}
+            )
+
+    def _resume(self) -> bool:
+        """Go on from the last mark of a maker with the same key; False where there is none."""
+        if self.resume_key is None:
+            return False
+        try:
+            journal = json.loads((self._making / _JOURNAL).read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError, ValueError):
+            return False
+        formats = self._formats()
+        if journal["resume_key"] != self.resume_key or journal["filled"].keys() != formats.keys():
+            return False
+        for name, (dtype, shape, _) in formats.items():
+            self._growing[name] = GrowingArray.resume(
+                self._making / f"{name}.npy", dtype, shape, journal["filled"][name]
+            )
+        self.resumed = journal["state"]
+        return True
 
     def _abandon(self) -> None:
         if self._lock < 0:
             return
-        shutil.rmtree(self._making, ignore_errors=True)
+        for array in self._growing.values():
+            array.close()
+        if self.resume_key is None:
+            shutil.rmtree(self._making, ignore_errors=True)
         # Deleted while it is held, and _take_lock looks whether the file it locked is still the one of that
         # name.
         self._lock_path.unlink(missing_ok=True)
@@ -196,6 +284,13 @@ def _take_lock(lock_path: Path, dataset: Path) -> int:
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
     return descriptor
+
+
+def _write_synced(path: Path, text: str) -> None:
+    with full_disk_named(path), path.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _sync_folder(path: Path) -> None:

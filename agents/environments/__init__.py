@@ -1,14 +1,25 @@
 """Environments: a description of each by id, and slots that step together."""
 
-from agents.environments.protocol import EnvironmentSpec, ScoreReference, StepResult, VectorEnvironment
-from agents.environments.registry import describe, env_ids, make
+from agents.environments.family import Family
+from agents.environments.protocol import (
+    ArrayFormat,
+    EnvironmentSpec,
+    ScoreReference,
+    StepResult,
+    VectorEnvironment,
+)
+from agents.environments.registry import FAMILIES, describe, env_ids, family_of, make
 
 __all__ = [
+    "FAMILIES",
+    "ArrayFormat",
     "EnvironmentSpec",
+    "Family",
     "ScoreReference",
     "StepResult",
     "VectorEnvironment",
     "describe",
     "env_ids",
+    "family_of",
     "make",
 ]

@@ -1,17 +1,19 @@
 """Atari through ale-py's own vector environment, every setting of the protocol written out."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from agents.environments.atari_games import GAMES
+from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, ScoreReference, StepResult, check_seeds
-from agents.errors import EnvironmentUnavailable
 
 FRAME_STACK = 4
 FRAME_SKIP = 4
 MAX_FRAMES = 108_000  # 30 minutes at 60 Hz: 27,000 agent steps. Start frames and skipped frames count.
 STICKY_PROBABILITY = 0.25
-REQUIRES = "gymnasium[atari]>=1.4,<2 ale-py>=0.12.1,<0.13"
+REQUIRES = ("gymnasium[atari]>=1.4,<2", "ale-py>=0.12.1,<0.13")
 
 # Seeding an emulator reloads its ROM: 65 ms of one core, as much as 300 agent steps, and ale-py 0.12.1 does
 # it one slot after another whatever the number of threads. A reset that leaves the random stream running
@@ -44,7 +46,7 @@ def describe(env_id: str) -> EnvironmentSpec:
         frame_stack=FRAME_STACK,
         evaluation_slots=EVALUATION_SLOTS,
         score_reference=reference,
-        requires=REQUIRES,
+        requires=" ".join(REQUIRES),
     )
 
 
@@ -58,13 +60,8 @@ class AtariVector:
     def __init__(self, env_id: str, num_envs: int, num_threads: int = 1) -> None:
         self.spec = describe(env_id)
         self.num_envs = num_envs
-        try:
-            from ale_py.vector_env import AtariVectorEnv
-        except ImportError as error:
-            raise EnvironmentUnavailable(
-                f"environment {env_id!r} needs the packages gymnasium and ale-py, which cannot be imported "
-                f"({error}). Install them with: pip install 'gymnasium[atari]>=1.4,<2' 'ale-py>=0.12.1,<0.13'"
-            ) from error
+        from ale_py.vector_env import AtariVectorEnv
+
         self._emulators = AtariVectorEnv(
             GAMES[env_id.removeprefix("atari/")].rom,
             num_envs,
@@ -118,6 +115,23 @@ class AtariVector:
         self._ended |= terminated | truncated
         return observation, np.where(playing, reward, 0).astype(np.float32), terminated, truncated
 
+    def extras(self) -> dict[str, npt.NDArray[Any]]:
+        """See ``VectorEnvironment.extras``."""
+        return {}
+
     def close(self) -> None:
         """See ``VectorEnvironment.close``."""
         self._emulators.close()
+
+
+FAMILY = Family(
+    name="atari",
+    title="Atari 2600, 84×84 grey, four frames, sticky actions .25",
+    example="atari/Asterix",
+    extra=None,
+    requires=REQUIRES,
+    modules=("gymnasium", "ale_py"),
+    env_ids=env_ids,
+    describe=describe,
+    make=AtariVector,
+)

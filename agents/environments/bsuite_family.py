@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, ScoreReference, StepResult, check_seeds
-from agents.errors import EnvironmentUnavailable
 
 # bsuite 0.3.6 has 20 settings of each of these, all {'seed': None}: catch/0 to catch/19 are one and the same
 # task, and the number only picked a run of bsuite's own protocol. The number is kept because papers cite it.
@@ -47,19 +47,14 @@ class BsuiteVector:
     observation and end their time limit with discount 0, so the limit is part of the task.
     """
 
-    def __init__(self, env_id: str, num_envs: int) -> None:
+    def __init__(self, env_id: str, num_envs: int, num_threads: int = 1) -> None:
         self.spec = describe(env_id)
         self.num_envs = num_envs
         _, experiment, number = env_id.split("/")
-        try:
-            # Costs 0.4 s (bsuite's logging imports pandas), hence not at the top.
-            import bsuite
-            from bsuite import sweep
-        except ImportError as error:
-            raise EnvironmentUnavailable(
-                f"environment {env_id!r} needs the package bsuite, which cannot be imported ({error}). "
-                f"Install it with: pip install '{REQUIRES}'"
-            ) from error
+        # Costs 0.4 s (bsuite's logging imports pandas), hence not at the top.
+        import bsuite
+        from bsuite import sweep
+
         settings: dict[str, Any] = {**sweep.SETTINGS[f"{experiment}/{number}"], "seed": 0}
         self._slots: list[Any] = [bsuite.load(experiment, settings) for _ in range(num_envs)]
         self._observation = np.zeros((num_envs, *self.spec.observation_shape), np.float32)
@@ -97,6 +92,23 @@ class BsuiteVector:
         self._ended |= terminated | truncated
         return self._observation.copy(), reward, terminated, truncated
 
+    def extras(self) -> dict[str, npt.NDArray[Any]]:
+        """See ``VectorEnvironment.extras``."""
+        return {}
+
     def close(self) -> None:
         """See ``VectorEnvironment.close``."""
         self._slots = []
+
+
+FAMILY = Family(
+    name="bsuite",
+    title="bsuite's small experiments, flat vectors",
+    example="bsuite/catch/0",
+    extra=None,
+    requires=(REQUIRES,),
+    modules=("bsuite",),
+    env_ids=env_ids,
+    describe=describe,
+    make=BsuiteVector,
+)

@@ -1,10 +1,10 @@
 """What an environment is to the rest of the package: a description, and a row of slots that step together."""
 
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class ScoreReference(BaseModel):
@@ -24,13 +24,27 @@ class ScoreReference(BaseModel):
         return f"{self.high_name}-normalised"
 
 
+class ArrayFormat(BaseModel):
+    """Dtype and shape of one row of an array."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dtype: Literal["float32", "uint8", "int32", "uint64"]
+    shape: tuple[int, ...] = ()
+
+
 class EnvironmentSpec(BaseModel):
     """What is known of an environment before it is started.
 
     ``observation_shape`` is one observation without a batch axis: ``(50,)``, or ``(4, 84, 84)`` for a stack
-    of ``frame_stack`` images, oldest first. ``evaluation_slots`` bounds how many slots play one member's
-    evaluation episodes (None: a slot each); it belongs to the environment and not to the pack, so that a
-    member's episodes are the same whatever pack it is in. ``requires`` is what pip has to install.
+    of ``frame_stack`` images, oldest first; the images of a stack with C channels lie one behind the other,
+    ``(frame_stack * C, H, W)``. Actions are integers below ``num_actions``, or, where that is 0, float32
+    vectors of ``action_shape`` whose components lie in [``action_low``, ``action_high``]. ``extras`` are
+    further arrays that are shown beside each observation, such as the simulator's state beside pixels.
+    ``evaluation_slots`` bounds how many slots play one member's evaluation episodes (None: a slot each); it
+    belongs to the environment and not to the pack, so that a member's episodes are the same whatever pack it
+    is in. ``requires`` is what pip has to install; ``other_score_references`` are further scales for the same
+    returns.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,16 +52,47 @@ class EnvironmentSpec(BaseModel):
     env_id: str
     observation_shape: tuple[int, ...]
     observation_dtype: Literal["float32", "uint8"]
-    num_actions: int
+    num_actions: int = Field(ge=0)
+    action_shape: tuple[int, ...] = ()
+    action_low: float = -1.0
+    action_high: float = 1.0
     frame_stack: int = 1
+    extras: dict[str, ArrayFormat] = {}
     evaluation_slots: int | None = None
     score_reference: ScoreReference | None = None
+    other_score_references: tuple[ScoreReference, ...] = ()
     requires: str
+
+    @model_validator(mode="after")
+    def _check_actions(self) -> Self:
+        if (self.num_actions == 0) != bool(self.action_shape):
+            raise ValueError(
+                f"{self.env_id} needs either num_actions or action_shape; got {self.num_actions} and "
+                f"{self.action_shape}"
+            )
+        return self
+
+    @property
+    def continuous(self) -> bool:
+        """Whether actions are float32 vectors of ``action_shape`` and not integers."""
+        return self.num_actions == 0
+
+    @property
+    def action_format(self) -> ArrayFormat:
+        """One action as a dataset stores it."""
+        return (
+            ArrayFormat(dtype="float32", shape=self.action_shape)
+            if self.continuous
+            else ArrayFormat(dtype="int32")
+        )
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
         """Shape of what a dataset stores once: a single image of the stack, or the whole vector."""
-        return self.observation_shape[1:] if self.frame_stack > 1 else self.observation_shape
+        if self.frame_stack == 1:
+            return self.observation_shape
+        channels = self.observation_shape[0] // self.frame_stack
+        return self.observation_shape[1:] if channels == 1 else (channels, *self.observation_shape[1:])
 
     def normalise(self, returns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
         """Returns on the scale of ``score_reference``; None where there is no reference."""
@@ -93,13 +138,17 @@ class VectorEnvironment(Protocol):
         """
         ...
 
-    def step(self, actions: npt.NDArray[np.int64]) -> StepResult:
-        """One agent step in every slot; ``actions`` ``[B]``.
+    def step(self, actions: npt.NDArray[Any]) -> StepResult:
+        """One agent step in every slot; ``actions`` int64 ``[B]``, or float32 ``[B, *action_shape]``.
 
         Returns observation ``[B, *shape]``, reward float32 ``[B]`` (never clipped), terminated bool ``[B]``
         (the value of what follows is 0), truncated bool ``[B]`` (cut by a time limit). At an episode's end
         the observation is its last one, not the next episode's first.
         """
+        ...
+
+    def extras(self) -> dict[str, npt.NDArray[Any]]:
+        """What ``spec.extras`` names, ``[B, *shape]`` each, as it was at the last observation; else empty."""
         ...
 
     def close(self) -> None:

@@ -3,13 +3,25 @@
 import difflib
 
 from agents.environments import atari, bsuite_family
+from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, VectorEnvironment
 from agents.errors import EnvironmentUnavailable
+
+FAMILIES: tuple[Family, ...] = (bsuite_family.FAMILY, atari.FAMILY)
+"""Every family, in the order that listings show them."""
 
 
 def env_ids() -> list[str]:
     """Every environment id that ``make`` takes; nothing is imported or started."""
-    return bsuite_family.env_ids() + atari.env_ids()
+    return [env_id for family in FAMILIES for env_id in family.env_ids()]
+
+
+def family_of(env_id: str) -> Family:
+    """The family of ``env_id``. Raises EnvironmentUnavailable for an unknown id, with the nearest known ones."""
+    for family in FAMILIES:
+        if env_id.startswith(f"{family.name}/") and env_id in family.env_ids():
+            return family
+    raise EnvironmentUnavailable(_unknown(env_id))
 
 
 def describe(env_id: str) -> EnvironmentSpec:
@@ -17,9 +29,7 @@ def describe(env_id: str) -> EnvironmentSpec:
 
     Raises EnvironmentUnavailable for an unknown id, with the nearest known ones.
     """
-    if env_id not in _known():
-        raise EnvironmentUnavailable(_unknown(env_id))
-    return atari.describe(env_id) if env_id.startswith("atari/") else bsuite_family.describe(env_id)
+    return family_of(env_id).describe(env_id)
 
 
 def make(env_id: str, num_envs: int, *, num_threads: int = 1) -> VectorEnvironment:
@@ -29,25 +39,21 @@ def make(env_id: str, num_envs: int, *, num_threads: int = 1) -> VectorEnvironme
     on it. Raises EnvironmentUnavailable for an unknown id or a package that is not installed, with the
     remedy.
     """
-    describe(env_id)
+    family = family_of(env_id)
     if num_envs < 1:
         raise ValueError(f"num_envs must be at least 1, got {num_envs}")
-    if env_id.startswith("atari/"):
-        return atari.AtariVector(env_id, num_envs, num_threads)
-    return bsuite_family.BsuiteVector(env_id, num_envs)
-
-
-def _known() -> dict[str, str]:
-    return {env_id: env_id.lower() for env_id in env_ids()}
+    try:
+        return family.make(env_id, num_envs, num_threads)
+    except ImportError as error:
+        raise family.unavailable(env_id, error) from error
 
 
 def _unknown(env_id: str) -> str:
-    by_lower_case = {lower: known for known, lower in _known().items()}
+    by_lower_case = {known.lower(): known for known in env_ids()}
     near = difflib.get_close_matches(env_id.lower(), by_lower_case, n=3, cutoff=0.6)
     hint = f"Did you mean {', '.join(repr(by_lower_case[name]) for name in near)}? " if near else ""
-    last = bsuite_family.SETTINGS_PER_EXPERIMENT - 1
+    families = ", ".join(f"{family.name}/… (such as {family.example})" for family in FAMILIES)
     return (
-        f"unknown environment {env_id!r}. {hint}Allowed: bsuite/catch/0 to bsuite/catch/{last}, the same for "
-        f"bsuite/cartpole and bsuite/mountain_car, and atari/<Game> for {len(atari.env_ids())} games in "
-        "CamelCase, such as atari/Asterix."
+        f"unknown environment {env_id!r}. {hint}Families: {families}. `sweep data envs` lists every id and what "
+        "it needs."
     )

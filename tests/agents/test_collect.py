@@ -15,7 +15,7 @@ from agents.data import Dataset, list_datasets, verify
 from agents.environments import make
 from agents.errors import AgentError, DatasetError, EnvironmentUnavailable
 from agents.randomness import generator
-from search_spaces.dataset_recipe import Collect
+from search_spaces.collect_recipe import Collect
 
 CATCH = CollectSpec(env="bsuite/catch/0", agent="dqn", steps=12000)
 RANDOM = CollectSpec(env="bsuite/catch/0", agent="random", steps=1000, num_envs=8)

@@ -366,7 +366,7 @@ def test_on_a_finite_mdp_each_member_finds_the_optimal_values_of_its_own_discoun
         ({"members": [a_member(momentum=0.5)]}, r"member 0 has momentum 0\.5.* or momentum=0 in the member"),
         (
             {"shape": a_shape(observation_shape=(6,))},
-            r"gives observations \(1, 5\).* of \(5,\)\) but the learner expects \(6,\)",
+            r"gives observations \(5,\).* of \(5,\)\) but the learner expects \(6,\)",
         ),
         (
             {"shape": image_shape(), "data": image_data(stack=3)},
