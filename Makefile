@@ -14,6 +14,8 @@ $(READY): pyproject.toml requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint requirements.lock --editable '.[dev]'
+	# d4rl asks for mujoco-py, which cannot be installed; what is used of it needs neither that nor its gym's age.
+	$(BIN)/python -m pip install --quiet --no-deps d4rl==1.1 gym==0.23.1 gym-notices==0.1.0 termcolor==3.3.0 tqdm==4.70.1
 	@touch $@
 
 demo: $(READY)  ## collect data, run the demo study, print its tables, write its report (about 10 minutes)
