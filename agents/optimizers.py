@@ -4,8 +4,9 @@ Stock ``torch.optim`` holds one learning rate for a stacked tensor, so a pack ne
 place and masked: a member whose mask is False keeps its parameters and its state bit for bit.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import partial
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from agents.networks.base import Parameters
 from agents.spec import LearnerShape
 
 OptimizerState = dict[str, Tensor]
+Slots = dict[str, Tensor]
+Align = Callable[[Tensor], Tensor]
 
 
 class OptimizerHypers:
@@ -29,20 +32,29 @@ class OptimizerHypers:
         self.momentum = vectors["momentum"]
 
 
-class Optimizer(Protocol):
-    """An update rule for stacked parameters ``[N, ...]``."""
+class Optimizer(ABC):
+    """An update of stacked parameters ``[N, ...]``; what makes a kind of optimiser is its slots and its rule."""
 
+    @abstractmethod
     def slots(self) -> tuple[str, ...]:
         """Names of the state tensors that each parameter has, all zero at the start."""
-        ...
+
+    @abstractmethod
+    def rule(
+        self, grad: Tensor, slots: Slots, corrections: Tensor, hypers: OptimizerHypers, along: Align
+    ) -> tuple[Tensor, Slots]:
+        """The change of one parameter and the new values of its slots, all ``[N, ...]``; nothing in place.
+
+        ``corrections`` is this step's ``[S, N]``; ``along`` lines a vector ``[N]`` up with the parameter.
+        """
 
     def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
         """Numbers that depend on the step: float32 ``[steps, S, N]``, for updates ``first_step + 1`` and on.
 
         They are worked out here, on the host, because powers of beta inside the compiled loop over parameters
-        took as long as the rest of the update.
+        took as long as the rest of the update. Most rules need none: S is 0.
         """
-        ...
+        return np.empty((steps, 0, len(hypers.learning_rate)), dtype=np.float32)
 
     def update(
         self,
@@ -54,10 +66,17 @@ class Optimizer(Protocol):
         active: Tensor,
     ) -> None:
         """One in-place step for members where ``active`` bool ``[N]``; ``corrections`` is this step's ``[S, N]``."""
-        ...
+        for name, param in params.items():
+            along = partial(_align, param)
+            slots = {slot: state[f"{slot}.{name}"] for slot in self.slots()}
+            change, new = self.rule(grads[name], slots, corrections, hypers, along)
+            keep, param_new = along(active), param - change
+            for slot, value in new.items():
+                slots[slot].copy_(torch.where(keep, value, slots[slot]))
+            param.copy_(torch.where(keep, param_new, param))
 
 
-class Adam:
+class Adam(Optimizer):
     """Kingma & Ba (2015), Algorithm 1, arranged as in ``torch.optim.Adam``."""
 
     def slots(self) -> tuple[str, ...]:
@@ -73,81 +92,20 @@ class Adam:
         step_size = lr / (1 - beta1**count)
         return np.stack([step_size, (1 - beta2**count) ** -0.5], axis=1).astype(np.float32)
 
-    def update(
-        self,
-        params: Parameters,
-        grads: Parameters,
-        state: OptimizerState,
-        corrections: Tensor,
-        hypers: OptimizerHypers,
-        active: Tensor,
-    ) -> None:
-        """See ``Optimizer.update``."""
+    def rule(
+        self, grad: Tensor, slots: Slots, corrections: Tensor, hypers: OptimizerHypers, along: Align
+    ) -> tuple[Tensor, Slots]:
+        """See ``Optimizer.rule``."""
         step_size, root_correction = corrections[0], corrections[1]
-        for name, param in params.items():
-            along = partial(_align, param)
-            grad, keep = grads[name], along(active)
-            m, v = state[f"m.{name}"], state[f"v.{name}"]
-            beta1, beta2 = along(hypers.beta1), along(hypers.beta2)
-            m_new = beta1 * m + (1 - beta1) * grad
-            v_new = beta2 * v + (1 - beta2) * grad * grad
-            denominator = v_new.sqrt() * along(root_correction) + along(hypers.epsilon)
-            param_new = param - along(step_size) * (m_new / denominator)
-            m.copy_(torch.where(keep, m_new, m))
-            v.copy_(torch.where(keep, v_new, v))
-            param.copy_(torch.where(keep, param_new, param))
+        beta1, beta2 = along(hypers.beta1), along(hypers.beta2)
+        m = beta1 * slots["m"] + (1 - beta1) * grad
+        v = beta2 * slots["v"] + (1 - beta2) * grad * grad
+        denominator = v.sqrt() * along(root_correction) + along(hypers.epsilon)
+        return along(step_size) * (m / denominator), {"m": m, "v": v}
 
 
-class RMSProp:
-    """Tieleman & Hinton (2012); centred: Graves (2013), eqs. 38-45. Epsilon is added outside the root (PyTorch)."""
-
-    def __init__(self, *, centered: bool, momentum: bool) -> None:
-        self.centered = centered
-        self.momentum = momentum
-
-    def slots(self) -> tuple[str, ...]:
-        """Mean square, and mean gradient and momentum where they are on."""
-        return ("v", *(("g",) if self.centered else ()), *(("b",) if self.momentum else ()))
-
-    def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
-        """None: ``[steps, 0, N]``."""
-        return _no_corrections(hypers, steps)
-
-    def update(
-        self,
-        params: Parameters,
-        grads: Parameters,
-        state: OptimizerState,
-        corrections: Tensor,
-        hypers: OptimizerHypers,
-        active: Tensor,
-    ) -> None:
-        """See ``Optimizer.update``."""
-        for name, param in params.items():
-            along = partial(_align, param)
-            grad, keep = grads[name], along(active)
-            decay = along(hypers.decay)
-            v = state[f"v.{name}"]
-            v_new = decay * v + (1 - decay) * grad * grad
-            variance = v_new
-            if self.centered:
-                g = state[f"g.{name}"]
-                g_new = decay * g + (1 - decay) * grad
-                # Rounding can make E[g²] - E[g]² a little negative, whose root would end the member.
-                variance = (v_new - g_new * g_new).clamp_min(0.0)
-                g.copy_(torch.where(keep, g_new, g))
-            change = grad / (variance.sqrt() + along(hypers.epsilon))
-            if self.momentum:
-                b = state[f"b.{name}"]
-                change = along(hypers.momentum) * b + change
-                b.copy_(torch.where(keep, change, b))
-            param_new = param - along(hypers.learning_rate) * change
-            v.copy_(torch.where(keep, v_new, v))
-            param.copy_(torch.where(keep, param_new, param))
-
-
-class SGD:
-    """Gradient descent, with heavy-ball momentum where it is on (PyTorch's form: b = μ b + g)."""
+class _Descent(Optimizer):
+    """Rules that go down a direction by the learning rate, with heavy-ball momentum ``b`` where it is on."""
 
     def __init__(self, *, momentum: bool) -> None:
         self.momentum = momentum
@@ -156,29 +114,51 @@ class SGD:
         """Momentum where it is on."""
         return ("b",) if self.momentum else ()
 
-    def corrections(self, hypers: OptimizerHypers, first_step: int, steps: int) -> np.ndarray:
-        """None: ``[steps, 0, N]``."""
-        return _no_corrections(hypers, steps)
+    def descend(
+        self, direction: Tensor, slots: Slots, hypers: OptimizerHypers, along: Align
+    ) -> tuple[Tensor, Slots]:
+        """PyTorch's form: b = μ b + direction, change = lr b."""
+        new = {}
+        if self.momentum:
+            new["b"] = direction = along(hypers.momentum) * slots["b"] + direction
+        return along(hypers.learning_rate) * direction, new
 
-    def update(
-        self,
-        params: Parameters,
-        grads: Parameters,
-        state: OptimizerState,
-        corrections: Tensor,
-        hypers: OptimizerHypers,
-        active: Tensor,
-    ) -> None:
-        """See ``Optimizer.update``."""
-        for name, param in params.items():
-            along = partial(_align, param)
-            change, keep = grads[name], along(active)
-            if self.momentum:
-                b = state[f"b.{name}"]
-                change = along(hypers.momentum) * b + change
-                b.copy_(torch.where(keep, change, b))
-            param_new = param - along(hypers.learning_rate) * change
-            param.copy_(torch.where(keep, param_new, param))
+
+class SGD(_Descent):
+    """Gradient descent."""
+
+    def rule(
+        self, grad: Tensor, slots: Slots, corrections: Tensor, hypers: OptimizerHypers, along: Align
+    ) -> tuple[Tensor, Slots]:
+        """See ``Optimizer.rule``."""
+        return self.descend(grad, slots, hypers, along)
+
+
+class RMSProp(_Descent):
+    """Tieleman & Hinton (2012); centred: Graves (2013), eqs. 38-45. Epsilon is added outside the root (PyTorch)."""
+
+    def __init__(self, *, centered: bool, momentum: bool) -> None:
+        super().__init__(momentum=momentum)
+        self.centered = centered
+
+    def slots(self) -> tuple[str, ...]:
+        """Mean square, and mean gradient and momentum where they are on."""
+        return ("v", *(("g",) if self.centered else ()), *super().slots())
+
+    def rule(
+        self, grad: Tensor, slots: Slots, corrections: Tensor, hypers: OptimizerHypers, along: Align
+    ) -> tuple[Tensor, Slots]:
+        """See ``Optimizer.rule``."""
+        decay = along(hypers.decay)
+        new = {"v": decay * slots["v"] + (1 - decay) * grad * grad}
+        variance = new["v"]
+        if self.centered:
+            g = new["g"] = decay * slots["g"] + (1 - decay) * grad
+            # Rounding can make E[g²] - E[g]² a little negative, whose root would end the member.
+            variance = (variance - g * g).clamp_min(0.0)
+        direction = grad / (variance.sqrt() + along(hypers.epsilon))
+        change, heavy = self.descend(direction, slots, hypers, along)
+        return change, {**new, **heavy}
 
 
 def build_optimizer(shape: LearnerShape) -> Optimizer:
@@ -193,10 +173,6 @@ def build_optimizer(shape: LearnerShape) -> Optimizer:
 def init_state(optimizer: Optimizer, params: Parameters) -> OptimizerState:
     """Zeros for every slot of every parameter, keyed ``slot.parameter``."""
     return {f"{slot}.{name}": torch.zeros_like(p) for slot in optimizer.slots() for name, p in params.items()}
-
-
-def _no_corrections(hypers: OptimizerHypers, steps: int) -> np.ndarray:
-    return np.empty((steps, 0, len(hypers.learning_rate)), dtype=np.float32)
 
 
 def _align(like: Tensor, vector: Tensor) -> Tensor:

@@ -1,6 +1,7 @@
 """What the pack asks of a network, and the pieces that networks share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -65,6 +66,36 @@ def fan_in_uniform(
     weight = generator.uniform(-bound, bound, weight_shape).astype(np.float32)
     bias = generator.uniform(-bound, bound, (out,)).astype(np.float32)
     return weight, bias
+
+
+class Dense:
+    """Fully connected layers of ``sizes`` (in, hidden …, out), parameters ``0``, ``1`` … : the end of every network.
+
+    An activation follows each layer but the last, the head. With no hidden layer the features are the input.
+    """
+
+    def __init__(self, sizes: Sequence[int], activation: Callable[[Tensor], Tensor]) -> None:
+        self.sizes = tuple(sizes)
+        self.activation = activation
+        self.feature_size = self.sizes[-2]
+
+    def init(self, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        """Weights ``[out, in]`` and biases ``[out]`` of every layer, float32, drawn layer by layer."""
+        params: dict[str, np.ndarray] = {}
+        for layer, (fan_in, out) in enumerate(pairwise(self.sizes)):
+            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(
+                generator, (out, fan_in), fan_in
+            )
+        return params
+
+    def apply(self, params: Parameters, x: Tensor, dropout: Dropout | None) -> tuple[Tensor, Tensor]:
+        """Outputs ``[B, out]`` and penultimate features ``[B, D]`` of ``x`` ``[B, in]``; see ``Network.apply``."""
+        features = x
+        head = len(self.sizes) - 2
+        for layer in range(head):
+            features = self.activation(linear(params, str(layer), x))
+            x = features if dropout is None else dropout(features, layer)
+        return linear(params, str(head), x), features
 
 
 def linear(params: Parameters, name: str, x: Tensor) -> Tensor:

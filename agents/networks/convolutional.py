@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from agents.errors import AgentError
-from agents.networks.base import ACTIVATIONS, Dropout, Parameters, fan_in_uniform, linear
+from agents.networks.base import ACTIVATIONS, Dense, Dropout, Parameters, fan_in_uniform
 from agents.spec import TORSOS, LearnerShape
 
 
@@ -35,9 +35,10 @@ class ConvolutionalNetwork:
             raise AgentError(
                 f"network {shape.network} needs at least one hidden size, e.g. hidden_sizes: [512]."
             )
-        self.sizes = (self.convolutions[-1][0] * height * width, *shape.hidden_sizes, shape.num_actions)
+        sizes = (self.convolutions[-1][0] * height * width, *shape.hidden_sizes, shape.num_actions)
         self.activation = ACTIVATIONS[shape.activation]
-        self.feature_size = self.sizes[-2]
+        self.dense = Dense(sizes, self.activation)
+        self.feature_size = self.dense.feature_size
 
     def init(self, generator: np.random.Generator) -> dict[str, np.ndarray]:
         """Kernels ``[out, in, k, k]``, weights ``[out, in]`` and biases ``[out]``, float32."""
@@ -49,11 +50,7 @@ class ConvolutionalNetwork:
                 generator, shape, fan_in
             )
             channels = out
-        for layer, (fan_in, out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
-            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(
-                generator, (out, fan_in), fan_in
-            )
-        return params
+        return {**params, **self.dense.init(generator)}
 
     def apply(
         self, params: Parameters, observation: Tensor, dropout: Dropout | None = None
@@ -63,9 +60,4 @@ class ConvolutionalNetwork:
         for layer, (_, _, stride) in enumerate(self.convolutions):
             x = F.conv2d(x, params[f"conv{layer}.weight"], params[f"conv{layer}.bias"], stride=stride)
             x = self.activation(x)
-        x = features = x.flatten(1)
-        head = len(self.sizes) - 2
-        for layer in range(head):
-            features = self.activation(linear(params, str(layer), x))
-            x = features if dropout is None else dropout(features, layer)
-        return linear(params, str(head), x), features
+        return self.dense.apply(params, x.flatten(1), dropout)

@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 from torch import Tensor
 
-from agents.networks.base import ACTIVATIONS, Dropout, Parameters, fan_in_uniform, linear
+from agents.networks.base import ACTIVATIONS, Dense, Dropout, Parameters
 from agents.spec import LearnerShape
 
 
@@ -17,26 +17,16 @@ class MLP:
     """
 
     def __init__(self, shape: LearnerShape) -> None:
-        self.sizes = (prod(shape.observation_shape), *shape.hidden_sizes, shape.num_actions)
-        self.activation = ACTIVATIONS[shape.activation]
-        self.feature_size = self.sizes[-2]
+        sizes = (prod(shape.observation_shape), *shape.hidden_sizes, shape.num_actions)
+        self.dense = Dense(sizes, ACTIVATIONS[shape.activation])
+        self.feature_size = self.dense.feature_size
 
     def init(self, generator: np.random.Generator) -> dict[str, np.ndarray]:
         """Weights ``[out, in]`` and biases ``[out]`` of every layer, float32."""
-        params: dict[str, np.ndarray] = {}
-        for layer, (fan_in, out) in enumerate(zip(self.sizes, self.sizes[1:], strict=False)):
-            params[f"{layer}.weight"], params[f"{layer}.bias"] = fan_in_uniform(
-                generator, (out, fan_in), fan_in
-            )
-        return params
+        return self.dense.init(generator)
 
     def apply(
         self, params: Parameters, observation: Tensor, dropout: Dropout | None = None
     ) -> tuple[Tensor, Tensor]:
         """See ``Network.apply``."""
-        x = features = observation.flatten(1)
-        head = len(self.sizes) - 2
-        for layer in range(head):
-            features = self.activation(linear(params, str(layer), x))
-            x = features if dropout is None else dropout(features, layer)
-        return linear(params, str(head), x), features
+        return self.dense.apply(params, observation.flatten(1), dropout)
