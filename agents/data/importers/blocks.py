@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from agents.data.importers.source import Shard, Source
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
+
+if TYPE_CHECKING:
+    from agents.data.dataset import Dataset
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class EpisodeBlock:
     terminal. ``columns`` ``[L, …]`` by name, ``extras`` ``[L + 1, …]`` by name. ``record`` is the number of
     the (first) record in its shard; ``rows`` says that each step was a record of its own, so that a single
     one can be dropped. ``complete``: the episode began in this block and ended in it, so that its return
-    counts; its rewards' sum is the return unless ``episode_return`` gives another.
+    counts; its rewards' sum is the return unless ``episode_return`` gives another. ``lead``: so many frames
+    come before the first step's own, as history for its stack (a piece whose episode began before it), and
+    ``frames`` and ``extras`` are longer by them.
     """
 
     record: int
@@ -36,6 +42,7 @@ class EpisodeBlock:
     rows: bool = False
     complete: bool = True
     episode_return: float | None = None
+    lead: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,4 +109,22 @@ class Reader(Protocol):
         self, source: Source, shard: Shard, plan: ImportPlan
     ) -> Iterator[EpisodeBlock | TransitionBlock | BadRecord]:
         """The content of one shard, in order, a bounded number of records at a time."""
+        ...
+
+
+@runtime_checkable
+class KnowsNames(Protocol):
+    """A reader whose sources have names of their own, such as D4RL's ``halfcheetah-medium-v2``."""
+
+    def locate(self, source: str, options: Mapping[str, str]) -> str:
+        """The address of what the user called ``source``; ``source`` itself where that is an address."""
+        ...
+
+
+@runtime_checkable
+class CopiesWhole(Protocol):
+    """A reader of datasets that are taken over as they are, array by array, and not block by block."""
+
+    def copy(self, source: Source, path: Path, options: Mapping[str, str]) -> Dataset:
+        """The dataset at ``source``, checked and made visible as ``path``."""
         ...
