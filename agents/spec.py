@@ -49,8 +49,9 @@ class LearnerShape(_Frozen):
 class MemberHypers(_Frozen):
     """The numbers of one member; they may differ inside a pack.
 
-    ``target_update_period`` counts gradient steps; ``data_fraction`` is the share of the dataset's fixed
-    random order that the member may sample; ``dropout`` is the probability that a unit is dropped.
+    ``target_update_period`` counts gradient steps; ``data_prefix`` is the share of the dataset that the member
+    may sample, first collected first, and ``data_fraction`` the share of that prefix, in the dataset's fixed
+    random order; ``dropout`` is the probability that a unit is dropped.
     """
 
     seed: int = Field(ge=0)
@@ -63,6 +64,7 @@ class MemberHypers(_Frozen):
     discount: float = Field(default=0.99, ge=0, le=1)
     target_update_period: int = Field(default=2500, ge=1)
     data_fraction: float = Field(default=1.0, gt=0, le=1)
+    data_prefix: float = Field(default=1.0, gt=0, le=1)
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
 

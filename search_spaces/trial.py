@@ -89,6 +89,7 @@ class TrialConfig(Specification):
     discount: Probability = 0.99
     target_update_period: Count = Field(default=2500, description="in gradient steps")
     data_fraction: Annotated[Positive, Field(le=1)] = 1.0
+    data_prefix: Annotated[Positive, Field(le=1)] = 1.0
     reward_clip: Positive | None = None
     train_steps: Count = Field(default=10_000, description="in gradient steps")
 

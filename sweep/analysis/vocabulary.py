@@ -69,6 +69,7 @@ _TERMS: dict[str, Term] = {
     "batch_size": Term("Batch size"),
     "target_update_period": Term("Target update period", "gradient steps"),
     "data_fraction": Term("Share of the data"),
+    "data_prefix": Term("First part of the data"),
     "discount": Term("Discount"),
     "reward_clip": Term("Reward clip"),
     "n_trials": Term("Trials"),

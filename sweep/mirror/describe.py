@@ -29,6 +29,7 @@ _SHORT = {
     "batch_size": "batch",
     "target_update_period": "target",
     "data_fraction": "data",
+    "data_prefix": "prefix",
 }
 # Fields whose values speak for themselves.
 _BARE = frozenset({"env", "algorithm", "network", "activation", "optimizer", "dataset"})

@@ -76,6 +76,7 @@ HYPERPARAMETERS: dict[str, str] = {
     "discount": "double",
     "target_update_period": "int64",
     "data_fraction": "double",
+    "data_prefix": "double",
     "reward_clip": "double",
     "train_steps": "int64",
 }

@@ -83,6 +83,7 @@ def test_canonical_content_is_what_differs_from_the_defaults_without_seed_and_da
         {"discount": 1},
         {"target_update_period": 200},
         {"data_fraction": 0.05},
+        {"data_prefix": 0.1},
         {"reward_clip": 1},
         {"train_steps": 10_001},
     ],
@@ -110,6 +111,7 @@ trial_fields = st.fixed_dictionaries(
         "batch_size": st.integers(1, 65536),
         "discount": st.floats(0, 1),
         "data_fraction": st.floats(0, 1, exclude_min=True),
+        "data_prefix": st.floats(0, 1, exclude_min=True),
         "reward_clip": st.none() | st.floats(0, exclude_min=True, allow_infinity=False),
     },
 )
