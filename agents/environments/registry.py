@@ -2,12 +2,12 @@
 
 import difflib
 
-from agents.environments import atari, bsuite_family
+from agents.environments import atari, bsuite_family, mujoco_family
 from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, VectorEnvironment
 from agents.errors import EnvironmentUnavailable
 
-FAMILIES: tuple[Family, ...] = (bsuite_family.FAMILY, atari.FAMILY)
+FAMILIES: tuple[Family, ...] = (bsuite_family.FAMILY, atari.FAMILY, mujoco_family.FAMILY)
 """Every family, in the order that listings show them."""
 
 
