@@ -8,7 +8,8 @@ from agents.environments.protocol import (
     StepResult,
     VectorEnvironment,
 )
-from agents.environments.registry import FAMILIES, describe, env_ids, family_of, make
+from agents.environments.registry import FAMILIES, describe, env_ids, family_of, make, tabular_model
+from agents.environments.tabular import TabularModel
 
 __all__ = [
     "FAMILIES",
@@ -17,9 +18,11 @@ __all__ = [
     "Family",
     "ScoreReference",
     "StepResult",
+    "TabularModel",
     "VectorEnvironment",
     "describe",
     "env_ids",
     "family_of",
     "make",
+    "tabular_model",
 ]

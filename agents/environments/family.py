@@ -8,6 +8,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 
 from agents.environments.protocol import EnvironmentSpec, VectorEnvironment
+from agents.environments.tabular import TabularModel
 from agents.errors import EnvironmentUnavailable
 
 
@@ -18,7 +19,8 @@ class Family:
     ``requires`` are pip's requirements, in the versions that are proven to work together; ``extra`` is their
     name as an extra of this distribution (None: they come with it); ``modules`` are what they let you
     import. ``system`` is what pip cannot install. ``make(env_id, num_envs, num_threads)`` may raise
-    ImportError, which the registry turns into EnvironmentUnavailable.
+    ImportError, which the registry turns into EnvironmentUnavailable. ``tabular(env_id)``, where there is one,
+    gives the transition table, from which true values follow.
     """
 
     name: str
@@ -31,10 +33,13 @@ class Family:
     describe: Callable[[str], EnvironmentSpec]
     make: Callable[[str, int, int], VectorEnvironment]
     system: str = ""
+    tabular: Callable[[str], TabularModel] | None = None
 
     @property
     def install_command(self) -> str:
-        """What installs it, exactly."""
+        """What installs it, exactly; empty where nothing has to be."""
+        if not self.requires:
+            return ""
         return "pip install " + " ".join(f"'{requirement}'" for requirement in self.requires)
 
     def installed(self) -> bool:

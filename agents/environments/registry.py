@@ -2,12 +2,27 @@
 
 import difflib
 
-from agents.environments import atari, bsuite_family, mujoco_family
+from agents.environments import (
+    atari,
+    bsuite_family,
+    gridworld,
+    minatar_family,
+    mujoco_family,
+    robotics_family,
+)
 from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, VectorEnvironment
+from agents.environments.tabular import TabularModel
 from agents.errors import EnvironmentUnavailable
 
-FAMILIES: tuple[Family, ...] = (bsuite_family.FAMILY, atari.FAMILY, mujoco_family.FAMILY)
+FAMILIES: tuple[Family, ...] = (
+    bsuite_family.FAMILY,
+    gridworld.FAMILY,
+    minatar_family.FAMILY,
+    atari.FAMILY,
+    mujoco_family.FAMILY,
+    robotics_family.FAMILY,
+)
 """Every family, in the order that listings show them."""
 
 
@@ -46,6 +61,15 @@ def make(env_id: str, num_envs: int, *, num_threads: int = 1) -> VectorEnvironme
         return family.make(env_id, num_envs, num_threads)
     except ImportError as error:
         raise family.unavailable(env_id, error) from error
+
+
+def tabular_model(env_id: str) -> TabularModel | None:
+    """The transition table of ``env_id``, for its true values; None where no table is known.
+
+    Raises EnvironmentUnavailable for an unknown id.
+    """
+    family = family_of(env_id)
+    return None if family.tabular is None else family.tabular(env_id)
 
 
 def _unknown(env_id: str) -> str:
