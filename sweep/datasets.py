@@ -42,15 +42,23 @@ def collect_spec(recipe: DatasetRecipe) -> CollectSpec:
     return CollectSpec(env=recipe.env, **recipe.collect.model_dump())
 
 
-def collect_dataset(root: Path, name: str, spec: CollectSpec, progress: Progress | None = None) -> str:
-    """Make `ROOT/datasets/<name>` in this process and return its fingerprint."""
+def collect_dataset(
+    root: Path, name: str, spec: CollectSpec, progress: Progress | None = None, *, num_threads: int = 1
+) -> str:
+    """Make `ROOT/datasets/<name>` in this process and return its fingerprint.
+
+    `num_threads` is for the emulator; the data do not depend on it. Raises UsageError where the spec's policy
+    is not that of a finished trial under the root.
+    """
     from agents.collect import collect
     from agents.devices import prepare_process
+    from sweep.policies import trial_policy
 
     prepare_process(threads=1, precision="float32")
     folder = root / "datasets"
+    policy = None if spec.policy is None else trial_policy(root, spec.policy, env=spec.env)
     files.make_folder(folder)
-    return collect(spec, folder / name, progress).fingerprint
+    return collect(spec, folder / name, progress, policy=policy, num_threads=num_threads).fingerprint
 
 
 def progress_file(root: Path, name: str) -> Path:
@@ -73,7 +81,7 @@ def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
             "Give the dataset another name in the study."
         )
     if recipe.collect is not None:
-        made_by: dict[str, Any] | None = manifest.provenance.get("recipe")
+        made_by = _with_defaults(manifest.provenance.get("recipe"))
         wanted = collect_spec(recipe).model_dump(mode="json")
         if made_by is not None and made_by != wanted:
             differ = ", ".join(
@@ -86,6 +94,20 @@ def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
                 "another name in the study, or delete the folder."
             )
     return manifest
+
+
+def _with_defaults(made_by: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A recorded recipe with the keys that it did not have in the version that made it."""
+    from agents.collect import CollectSpec
+
+    if made_by is None:
+        return None
+    missing = {
+        name: field.default
+        for name, field in CollectSpec.model_fields.items()
+        if name not in made_by and not field.is_required()
+    }
+    return {**missing, **made_by}
 
 
 def check_made(folder: Path, recipe: DatasetRecipe) -> Manifest:

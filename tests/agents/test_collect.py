@@ -165,7 +165,7 @@ def test_progress_is_reported_and_ends_at_the_total(tmp_path):
 
 def test_epsilon_falls_linearly_and_then_stays():
     spec = CollectSpec(env="bsuite/catch/0", agent="dqn", steps=1000, epsilon_end=0.1)
-    assert [spec.epsilon(step) for step in (0, 250, 500, 999)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
+    assert [spec.epsilon_at(step) for step in (0, 250, 500, 999)] == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
 def test_the_random_agent_needs_no_torch(tmp_path):
@@ -186,7 +186,7 @@ def test_a_studys_recipe_is_a_collect_spec_field_by_field():
         assert spec.model_dump(exclude={"env"}) == recipe.model_dump()
         for step in (0, 100, 250, 499):
             bare = CollectSpec(env="bsuite/catch/0", agent=recipe.agent, steps=500)
-            assert spec.epsilon(step) == bare.epsilon(step)
+            assert spec.epsilon_at(step) == bare.epsilon_at(step)
 
 
 KILLED = """

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from agents.collect.actors import Actions, Replacement
 from agents.data.writer import DatasetWriter
 from agents.pack import Pack
 from agents.randomness import generator
@@ -25,6 +26,7 @@ class OnlineDQN:
         shape: LearnerShape,
         hypers: MemberHypers,
         writer: DatasetWriter,
+        slots: int,
         *,
         epsilon: Callable[[int], float],
         updates_per_step: float,
@@ -38,28 +40,26 @@ class OnlineDQN:
         # content should not depend on whether a C++ compiler is installed. On the CPU, because the tensors
         # are the growing files themselves.
         self.pack = Pack(shape, [hypers], writer.transitions, device="cpu", compile=False)
-        self.num_actions = shape.num_actions
-        self.exploration = generator(hypers.seed, "collect", "exploration")
+        self.exploration = Replacement(hypers.seed, "exploration", slots, writer.environment)
         self.minibatch = generator(hypers.seed, "collect", "minibatch")
 
-    def act(self, observation: npt.NDArray[np.generic], step: int) -> npt.NDArray[np.int64]:
+    def act(self, observation: npt.NDArray[np.generic], step: int) -> Actions:
         """Epsilon-greedy actions int64 ``[B]`` for observations ``[B, *observation_shape]``."""
-        chance, choice = self.exploration.random((2, len(observation)))
-        action: npt.NDArray[np.int64] = (choice * self.num_actions).astype(np.int64)
+        chance, action = self.exploration.chances()
         greedy = chance >= self.epsilon(step)
         if greedy.any():
             q = self.pack.q_values(observation[None])[0].numpy()
-            action[greedy] = q[greedy].argmax(axis=1)
+            action = np.where(greedy, q.argmax(axis=1), action)
         return action
 
-    def learn(self, step: int) -> int:
-        """The gradient steps that are due at agent step ``step``."""
-        due = int((step - self.learning_starts) * self.updates_per_step) - self.pack.step
-        if due <= 0:
-            return 0
-        draws = self.minibatch.random((due, 1, self.pack.shape.batch_size))
+    def updates_due(self, step: int) -> int:
+        """See ``Actor.updates_due``."""
+        return max(0, int((step - self.learning_starts) * self.updates_per_step) - self.pack.step)
+
+    def learn(self, updates: int) -> None:
+        """See ``Actor.learn``."""
+        draws = self.minibatch.random((updates, 1, self.pack.shape.batch_size))
         self.pack.update((draws * self.writer.filled).astype(np.int64))
-        return due
 
 
 @contextmanager

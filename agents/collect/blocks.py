@@ -1,0 +1,218 @@
+"""What was played, on its way to the dataset: kept step by step, numbered and written block by block."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.data.writer import DatasetWriter
+from agents.environments.protocol import VectorEnvironment
+
+_BLOCK_BYTES = 8 * 2**20
+_BLOCK_STEPS = 512
+
+
+class BlockStore:
+    """Takes steps of B slots and writes them to ``writer``; use as a context manager.
+
+    A step costs a few copies here. Numbering frames, stacks and episodes is done for a whole block at once,
+    and the block is written by a thread of its own while the environment goes on: the system calls that write
+    do not hold Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
+
+    ``total`` transitions are kept; steps beyond them are dropped. ``checkpoints`` (None: no such column) is
+    the number of equal stretches of training to tell apart.
+    """
+
+    def __init__(
+        self, writer: DatasetWriter, vector: VectorEnvironment, total: int, checkpoints: int | None
+    ) -> None:
+        self.writer, self.vector = writer, vector
+        self.slots, self.total, self.checkpoints = vector.num_envs, total, checkpoints
+        spec = vector.spec
+        self._stack, self._frame_shape = spec.frame_stack, spec.frame_shape
+        # How much of an observation's first axis is its newest frame.
+        self._newest = slice(None)
+        if self._stack > 1:
+            self._newest = slice(spec.observation_shape[0] - spec.observation_shape[0] // self._stack, None)
+        frame_bytes = np.dtype(spec.observation_dtype).itemsize * int(np.prod(self._frame_shape))
+        rows = max(1, min(_BLOCK_STEPS, _BLOCK_BYTES // (2 * self.slots * frame_bytes)))
+        self._blocks = [_Block(vector, rows) for _ in range(2)]
+        self._block = self._blocks[0]
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="collected-data")
+        self._writing: Future[None] | None = None
+        self._written = 0
+        # What numbering carries from block to block; frames count from the first that this store adds.
+        self._frames = 0
+        self._episodes = self.slots
+        self._episode = np.arange(self.slots, dtype=np.int32)
+        self._age = np.zeros(self.slots, np.int64)
+        self._recent = np.zeros((self._stack, self.slots), np.int32)
+        self._returns = np.zeros(self.slots)
+        self.finished_returns: list[float] = []
+        """Undiscounted returns of the episodes that ended in what has been flushed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._threads.shutdown(wait=True)
+
+    def begin(self, observation: npt.NDArray[np.generic]) -> None:
+        """The first observations ``[B, *observation_shape]`` of all slots."""
+        # Frame 0 of a stacked dataset is black and there already.
+        self._frames = self.writer.frames_filled
+        numbers = self.writer.add_frames(self._cut(observation), self.vector.extras())
+        self._frames += self.slots
+        self._recent[-1] = numbers
+
+    def add(
+        self,
+        action: npt.NDArray[Any],
+        observation: npt.NDArray[np.generic],
+        reward: npt.NDArray[np.float32],
+        terminated: npt.NDArray[np.bool_],
+        ended: npt.NDArray[np.bool_],
+    ) -> None:
+        """A step of all slots: what was chosen, and what followed."""
+        block = self._block
+        if block.steps == len(block.action):
+            self.flush(wait=False)
+            block = self._block
+        row = block.steps
+        block.action[row] = action
+        block.reward[row] = reward
+        block.terminated[row] = terminated
+        block.ended[row] = ended
+        block.keep_frames(self._cut(observation), self.vector)
+        block.steps = row + 1
+
+    def restarted(self, observation: npt.NDArray[np.generic], which: npt.NDArray[np.bool_]) -> None:
+        """The first observations of new episodes in slots ``which``, after a step that ended those before."""
+        self._block.keep_frames(self._cut(observation), self.vector, which)
+
+    def flush(self, *, wait: bool = True) -> None:
+        """Hand over what was added; ``wait`` until it is written, so that a learner can read it."""
+        block = self._block
+        if block.steps:
+            rows = self._numbered(block)
+            self._wait()
+            self._writing = self._threads.submit(self._write, block, *rows)
+            self._block = self._blocks[1 - self._blocks.index(block)]
+        if wait:
+            self._wait()
+
+    def _wait(self) -> None:
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def _write(self, block: _Block, frames: int, rows: dict[str, Any]) -> None:
+        extras = {name: array[:frames] for name, array in block.extras.items()}
+        self.writer.add_frames(block.frames[:frames], extras)
+        self.writer.add_transitions(**rows)
+        block.clear()
+
+    def _cut(self, observation: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """The newest frame of each stack, ``[B, *frame_shape]``."""
+        if self._stack == 1:
+            return observation
+        return observation[:, self._newest].reshape(len(observation), *self._frame_shape)
+
+    def _numbered(self, block: _Block) -> tuple[int, dict[str, Any]]:
+        """How many of the block's frames are kept, and its transitions as ``add_transitions`` takes them."""
+        steps, slots, stack = block.steps, self.slots, self._stack
+        kept = min(steps * slots, self.total - self._written)
+        ended = block.ended[:steps]
+        # The slots that follow the last transition are dropped, and so is the start of any later episode.
+        ended.reshape(-1)[kept:] = False
+        last = self._written + kept == self.total
+        began = ended.copy()
+        if last:
+            began[-1] = False
+
+        # Frames lie in the order in which they were added: of each step all slots, then the episodes begun.
+        counts = began.sum(1)
+        first = self._frames + np.concatenate([[0], np.cumsum(slots + counts)])
+        following = (first[:-1, None] + np.arange(slots)).astype(np.int32)
+        begun = following + slots  # for slots without a new episode, a number that is not used
+        begun[began] = (first[:-1, None] + slots + np.cumsum(began, 1) - 1)[began]
+        # The newest frame of the state after each step, behind those of the last states before this block.
+        newest = np.concatenate([self._recent, np.where(began, begun, following)])
+        step = np.arange(steps + 1)[:, None]
+        started = np.where(np.concatenate([np.zeros((1, slots), np.bool_), began]), step, -self._age)
+        age = step - np.maximum.accumulate(started, axis=0)
+        index = np.zeros((steps, slots, stack + 1), np.int32)
+        for back in range(stack):
+            earlier = newest[stack - 1 - back : stack - 1 - back + steps]
+            # The rest of an episode's first stacks is frame 0, black.
+            index[:, :, stack - 1 - back] = np.where(age[:-1] >= back, earlier, 0)
+        index[:, :, stack] = following
+
+        numbers = np.zeros((steps + 1, slots), np.int32)
+        numbers[0] = self._episode
+        numbers[1:][began] = self._episodes + np.arange(counts.sum())
+        numbers = np.maximum.accumulate(numbers, axis=0)
+
+        for reward, which, some in zip(block.reward, ended, np.any(ended, axis=1), strict=False):
+            self._returns += reward
+            if some:
+                self.finished_returns += self._returns[which].tolist()
+                self._returns[which] = 0
+
+        rows: dict[str, Any] = {
+            "frame_index": index.reshape(-1, stack + 1)[:kept],
+            "action": block.action[:steps].reshape(-1, *block.action.shape[2:])[:kept],
+            "reward": block.reward[:steps].reshape(-1)[:kept],
+            # Only a terminal s' is worth 0: a truncated episode would have gone on.
+            "discount": (1 - block.terminated[:steps].astype(np.float32)).reshape(-1)[:kept],
+            "episode": numbers[:-1].reshape(-1)[:kept],
+        }
+        if self.checkpoints is not None:
+            transition = np.arange(self._written, self._written + kept, dtype=np.int64)
+            rows["columns"] = {"checkpoint": (transition * self.checkpoints // self.total).astype(np.int32)}
+        self._recent, self._age, self._episode = newest[-stack:], age[-1], numbers[-1]
+        self._episodes += int(counts.sum())
+        # Transitions that are not kept have frames that are not kept: they are the last ones.
+        frames = int(first[-1] - self._frames) - (steps * slots - kept)
+        self._frames, self._written = int(first[-1]), self._written + kept
+        return frames, rows
+
+
+class _Block:
+    """Room for ``steps`` steps of all slots, with a beginning episode after each."""
+
+    def __init__(self, vector: VectorEnvironment, steps: int) -> None:
+        spec, slots = vector.spec, vector.num_envs
+        action = np.int64 if not spec.continuous else np.float32
+        self.action = np.zeros((steps, slots, *spec.action_shape), action)
+        self.reward = np.zeros((steps, slots), np.float32)
+        self.terminated = np.zeros((steps, slots), np.bool_)
+        self.ended = np.zeros((steps, slots), np.bool_)
+        room = 2 * steps * slots
+        self.frames = np.empty((room, *spec.frame_shape), spec.observation_dtype)
+        self.extras = {name: np.empty((room, *one.shape), one.dtype) for name, one in spec.extras.items()}
+        self.clear()
+
+    def clear(self) -> None:
+        self.steps = self._filled = 0
+
+    def keep_frames(
+        self,
+        frames: npt.NDArray[np.generic],
+        vector: VectorEnvironment,
+        which: npt.NDArray[np.bool_] | None = None,
+    ) -> None:
+        """Copy frames ``[B, *frame_shape]``, or those of the slots ``which``, and what was shown beside them."""
+        chosen = frames if which is None else frames[which]
+        first, self._filled = self._filled, self._filled + len(chosen)
+        self.frames[first : self._filled] = chosen
+        if self.extras:
+            shown = vector.extras()
+            for name, room in self.extras.items():
+                room[first : self._filled] = shown[name] if which is None else shown[name][which]

@@ -1,0 +1,85 @@
+"""A policy that no longer learns: a network's weights, and who plays by them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.collect.actors import Actions, FixedActor, Replacement
+from agents.environments.protocol import EnvironmentSpec
+from agents.errors import AgentError
+from agents.spec import LearnerShape
+
+
+@dataclass(frozen=True)
+class FrozenPolicy:
+    """The greedy policy of a Q-network: ``shape`` builds the network, ``params`` are its weights, float32.
+
+    ``about`` says where it comes from, in JSON types; it is kept in the dataset's provenance.
+    """
+
+    shape: LearnerShape
+    params: Mapping[str, npt.NDArray[np.float32]]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def weights_sha256(self) -> str:
+        """SHA-256 (64 hex digits) over the name, dtype, shape and values of every array of ``params``."""
+        digest = hashlib.sha256()
+        for name, array in sorted(self.params.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def check(self, environment: EnvironmentSpec) -> None:
+        """Raises AgentError where the network cannot play ``environment``, or the weights are not its own."""
+        wanted = (self.shape.observation_shape, self.shape.observation_dtype, self.shape.num_actions)
+        shown = (environment.observation_shape, environment.observation_dtype, environment.num_actions)
+        if wanted != shown:
+            raise AgentError(
+                f"the policy reads {wanted[1]} observations {wanted[0]} and chooses among {wanted[2]} actions; "
+                f"{environment.env_id} shows {shown[1]} {shown[0]} and takes {shown[2] or 'continuous'} actions. "
+                "Collect in the environment that the policy was trained for."
+            )
+        from agents.networks import build_network
+        from agents.randomness import generator
+
+        fresh = build_network(self.shape).init(generator(0, "init"))
+        expected = {name: array.shape for name, array in fresh.items()}
+        found = {name: array.shape for name, array in self.params.items()}
+        if expected != found:
+            raise AgentError(
+                f"the policy's weights have shapes {found}, but network {self.shape.network} with hidden sizes "
+                f"{self.shape.hidden_sizes} needs {expected}: they were saved by another configuration or version."
+            )
+
+
+class FrozenActor(FixedActor):
+    """Plays a ``FrozenPolicy`` epsilon-greedily; of equal values the lowest action wins."""
+
+    def __init__(
+        self, policy: FrozenPolicy, environment: EnvironmentSpec, seed: int, slots: int, epsilon: float
+    ) -> None:
+        import torch
+
+        from agents.networks import build_network
+
+        self._torch, self._network = torch, build_network(policy.shape)
+        self._params = {name: torch.from_numpy(np.array(array)) for name, array in policy.params.items()}
+        self._scale = policy.shape.observation_dtype == "uint8"
+        self._epsilon = epsilon
+        self._exploration = Replacement(seed, "exploration", slots, environment)
+
+    def act(self, observation: npt.NDArray[np.generic], step: int) -> Actions:
+        """See ``Actor.act``."""
+        with self._torch.inference_mode():
+            inputs = self._torch.from_numpy(observation)
+            if self._scale:
+                inputs = inputs.float().div_(255.0)
+            greedy: Actions = self._network.apply(self._params, inputs)[0].argmax(1).numpy()
+        return self._exploration.apply(greedy, self._epsilon) if self._epsilon > 0 else greedy
