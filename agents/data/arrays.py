@@ -17,6 +17,9 @@ import numpy.typing as npt
 from agents.data.manifest import ArrayInfo
 from agents.errors import DatasetError
 
+JOURNAL_NAME = "journal.json"
+"""In the folder of a dataset being made: how far its maker got, where it can go on from there."""
+
 _HASH_BYTES = 16 * 2**20
 
 
@@ -141,9 +144,14 @@ def full_disk_named(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
+        kept = (
+            f"What was finished before is kept in {path.parent}"
+            if (path.parent / JOURNAL_NAME).exists()
+            else "Nothing was kept"
+        )
         raise DatasetError(
             f"no room for {path.name} of a dataset on the disk of {path.parent.parent} ({error.strerror}). "
-            "Nothing was kept; free some space or choose another root, then give the same command again."
+            f"{kept}; free some space or choose another root, then give the same command again."
         ) from error
 
 

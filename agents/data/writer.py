@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from agents.data.arrays import GrowingArray, describe_array, full_disk_named
+from agents.data.arrays import JOURNAL_NAME, GrowingArray, describe_array, full_disk_named
 from agents.data.dataset import LEARNER_ARRAYS, Dataset
 from agents.data.manifest import MANIFEST_NAME, Manifest, check_name, fingerprint
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
@@ -25,9 +25,6 @@ from agents.randomness import generator
 
 if TYPE_CHECKING:
     from agents.data.transitions import Transitions
-
-
-_JOURNAL = "journal.json"
 
 
 class DatasetWriter:
@@ -41,8 +38,9 @@ class DatasetWriter:
 
     ``columns`` are further arrays with a row a transition, such as ``checkpoint``; what the environment's
     ``extras`` name has a row a frame and is stored as ``extra_<name>``. With a ``resume_key`` (what is made,
-    from what) the hidden folder is kept on leaving, and the next maker with an equal key goes on from the last
-    ``mark``, whose state is then in ``resumed``.
+    from what, as JSON) the hidden folder is kept on leaving once there is a ``mark``, and the next maker with
+    an equal key goes on from it, its state in ``resumed``. One with another key is refused, naming what
+    differs; ``begin_again`` makes it discard what it finds.
     """
 
     def __init__(
@@ -53,12 +51,14 @@ class DatasetWriter:
         *,
         columns: Mapping[str, ArrayFormat] | None = None,
         resume_key: str | None = None,
+        begin_again: bool = False,
     ) -> None:
         self.path = Path(path)
         self.environment = environment
         self.capacity = capacity
         self.columns = dict(columns or {})
         self.resume_key = resume_key
+        self.begin_again = begin_again
         self.resumed: dict[str, Any] | None = None
         check_name(self.path.name)
         self._growing: dict[str, GrowingArray] = {}
@@ -107,7 +107,8 @@ class DatasetWriter:
         arrays = {name: self._growing[name].mapped() for name in LEARNER_ARRAYS if name != "subset_order"}
         # The online learner draws from all it has seen; the order of a subset means nothing to it.
         arrays["subset_order"] = np.arange(len(arrays["action"]), dtype=np.int32)
-        return Transitions(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        tensors: dict[str, Any] = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return Transitions(**tensors)
 
     @property
     def frames_filled(self) -> int:
@@ -152,9 +153,9 @@ class DatasetWriter:
             array.sync()
         filled = {name: array.filled for name, array in self._growing.items()}
         content = {"resume_key": self.resume_key, "filled": filled, "state": state}
-        written = self._making / f"{_JOURNAL}.new"
+        written = self._making / f"{JOURNAL_NAME}.new"
         _write_synced(written, json.dumps(content))
-        os.replace(written, self._making / _JOURNAL)
+        os.replace(written, self._making / JOURNAL_NAME)
         _sync_folder(self._making)
 
     def finish(
@@ -193,10 +194,11 @@ class DatasetWriter:
             provenance=provenance,
         )
         _write_synced(self._making / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
-        (self._making / _JOURNAL).unlink(missing_ok=True)
         _sync_folder(self._making)
         os.replace(self._making, self.path)
         _sync_folder(self.path.parent)
+        # Last: killed before the rename, a resumable maker goes on from here.
+        (self.path / JOURNAL_NAME).unlink(missing_ok=True)
         return Dataset.open(self.path)
 
     def _formats(self) -> dict[str, tuple[str, tuple[int, ...], int | None]]:
@@ -231,15 +233,16 @@ class DatasetWriter:
 
     def _resume(self) -> bool:
         """Go on from the last mark of a maker with the same key; False where there is none."""
-        if self.resume_key is None:
-            return False
-        try:
-            journal = json.loads((self._making / _JOURNAL).read_text(encoding="utf-8"))
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        journal = read_journal(self.path)
+        if self.resume_key is None or self.begin_again or journal is None:
             return False
         formats = self._formats()
         if journal["resume_key"] != self.resume_key or journal["filled"].keys() != formats.keys():
-            return False
+            raise DatasetError(
+                f"an unfinished dataset {self.path.name!r} was begun otherwise: "
+                f"{_differences(journal['resume_key'], self.resume_key)}. Give the command that began it to go on, "
+                f"choose another name, or delete {self._making} (`--begin-again` does) to begin anew."
+            )
         for name, (dtype, shape, _) in formats.items():
             self._growing[name] = GrowingArray.resume(
                 self._making / f"{name}.npy", dtype, shape, journal["filled"][name]
@@ -252,13 +255,39 @@ class DatasetWriter:
             return
         for array in self._growing.values():
             array.close()
-        if self.resume_key is None:
+        if self.resume_key is None or not (self._making / JOURNAL_NAME).exists():
             shutil.rmtree(self._making, ignore_errors=True)
         # Deleted while it is held, and _take_lock looks whether the file it locked is still the one of that
         # name.
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = -1
+
+
+def read_journal(path: Path) -> dict[str, Any] | None:
+    """What the unfinished maker of dataset ``path`` noted last: ``resume_key``, ``filled``, ``state``.
+
+    None where there is none that could be gone on with.
+    """
+    try:
+        journal: dict[str, Any] = json.loads(
+            (path.parent / f".making-{path.name}" / JOURNAL_NAME).read_text(encoding="utf-8")
+        )
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    return journal
+
+
+def _differences(begun: str, asked: str) -> str:
+    try:
+        there, here = dict(json.loads(begun)), dict(json.loads(asked))
+    except (TypeError, ValueError):
+        return f"as {begun}, not {asked}"
+    return "; ".join(
+        f"{key} was {there.get(key)!r}, now {here.get(key)!r}"
+        for key in sorted({*there, *here})
+        if there.get(key) != here.get(key)
+    )
 
 
 def _take_lock(lock_path: Path, dataset: Path) -> int:

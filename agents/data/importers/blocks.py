@@ -51,7 +51,9 @@ class TransitionBlock:
 
     ``frames``: for each transition its K + 1 frames, s oldest first and then the newest of s', as the bytes
     that the source holds them in; equal bytes are decoded and stored once. ``decode`` turns them into
-    ``frame_shape``. ``episode`` is the source's own number of the transition's episode.
+    ``frame_shape``, and raises ValueError for bytes it cannot. ``episode`` is the source's own number of the
+    transition's episode; where there is a column ``episode_return``, it is the episode's return.
+    ``frame_keys`` name the K + 1 frames in messages.
     """
 
     record: int
@@ -62,6 +64,7 @@ class TransitionBlock:
     discount: npt.NDArray[Any]
     episode: npt.NDArray[np.uint64]
     columns: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
+    frame_keys: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
