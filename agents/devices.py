@@ -1,7 +1,7 @@
 """Devices: which there are, what numbers they compute in, and what fits on them."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -62,9 +62,12 @@ def resident(data: Transitions, device: torch.device) -> tuple[Transitions, torc
     """``data`` on ``device`` where it fits there whole (images stay uint8), else as it is, beside the device."""
     if device.type == "cpu":
         return data, device
-    tensors = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
+    arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
+    tensors = {name: value for name, value in arrays.items() if isinstance(value, torch.Tensor)}
     size = sum(t.numel() * t.element_size() for t in tensors.values())
     free, _ = torch.cuda.mem_get_info(device)
     if size > RESIDENT_SHARE * free:
         return data, device
-    return dataclasses.replace(data, **{name: t.to(device) for name, t in tensors.items()}), device
+    # On the card there are no pages to read ahead.
+    on_card: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}
+    return Transitions(**on_card), device

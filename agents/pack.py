@@ -101,8 +101,8 @@ class Pack:
         corrections = torch.from_numpy(
             self._optimizer.corrections(self._optimizer_hypers, self.step, steps)
         ).to(self.device)
-        for row in range(steps):
-            self._update((self.reader.select(chosen, row), corrections[row]))
+        for row, selected in enumerate(self.reader.batches(chosen)):
+            self._update((selected, corrections[row]))
             self.step += 1
             self._refresh_targets()
 

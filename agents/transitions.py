@@ -1,5 +1,6 @@
 """From transition numbers to minibatches, inside the compiled update where the data lies on the device."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,35 +8,43 @@ import torch
 from torch import Tensor
 
 from agents.data import Transitions
+from agents.data.transitions import TransitionBatch
 from agents.errors import AgentError
 from agents.objectives import Batch
+from agents.prefetch import HostGather, Lookahead
 from agents.spec import LearnerShape
+
+PREFETCH_STEPS = 3
+"""Steps whose minibatches are prepared while one trains."""
 
 
 class BatchReader:
     """Reads minibatches of a pack from a dataset's arrays.
 
-    Where the arrays lie on the training device, ``select`` hands out transition numbers and ``read`` gathers
-    inside the (compiled) update. Where they are too large for the device, ``select`` gathers on the host and
-    copies through pinned memory, and ``read`` only converts.
+    Where the arrays lie on the training device, ``select`` and ``batches`` hand out transition numbers and
+    ``read`` gathers inside the (compiled) update; of a dataset that exceeds the host's memory, the pages of
+    coming steps are read ahead. Where the arrays are too large for the device, ``batches`` gathers coming steps
+    in a thread on the host and copies them through pinned memory, and ``read`` only stacks and converts.
+    ``on_host`` gathers so on the CPU too. The minibatches are the same in every case.
     """
 
-    def __init__(self, placed: tuple[Transitions, torch.device], shape: LearnerShape) -> None:
+    def __init__(
+        self, placed: tuple[Transitions, torch.device], shape: LearnerShape, *, on_host: bool = False
+    ) -> None:
         """Raises AgentError if frames and ``shape.observation_shape`` do not fit together."""
         self.data, self.device = placed
         self.shape = shape
-        self.gathers_on_device = self.data.frames.device.type == self.device.type
-        self.frames_per_state = self.data.frame_index.shape[1] - 1
-        frame_shape = tuple(self.data.frames.shape[1:])
-        self.stacked = self.frames_per_state > 1
+        self.gathers_on_device = self.data.frames.device.type == self.device.type and not on_host
+        self._host: HostGather | None = None
+        self._lookahead: Lookahead | None = None
+        count, frame_shape = self.data.frame_index.shape[1] - 1, tuple(self.data.frames.shape[1:])
         expected = frame_shape
-        if self.stacked:
-            # The channels of a stack's images lie one behind the other.
+        if count > 1:
             channels = frame_shape[0] if len(frame_shape) == 3 else 1
-            expected = (self.frames_per_state * channels, *frame_shape[-2:])
+            expected = (count * channels, *frame_shape[-2:])
         if expected != tuple(shape.observation_shape):
             raise AgentError(
-                f"the dataset gives observations {expected} ({self.frames_per_state} frame(s) of {frame_shape}) but "
+                f"the dataset gives observations {expected} ({count} frame(s) of {frame_shape}) but "
                 f"the learner expects {tuple(shape.observation_shape)}."
             )
 
@@ -48,31 +57,39 @@ class BatchReader:
         """What ``read`` needs for step ``row`` of ``chosen``: numbers, or raw arrays already on the device."""
         if self.gathers_on_device:
             return chosen[row]
-        return tuple(self._send(part) for part in self._gather(chosen[row]))
+        return tuple(part.to(self.device) for part in self.data.gather(chosen[row]))
+
+    def batches(self, chosen: Tensor) -> Iterator[Any]:
+        """What ``select`` gives for each row of ``chosen``, prepared ahead; good until the next is asked for."""
+        if not self.gathers_on_device:
+            shape = tuple(chosen.shape[1:])
+            if self._host is None or self._host.shape != shape:
+                self._host = HostGather(self.data, self.device, shape, PREFETCH_STEPS)
+            return map(tuple, self._host.batches(chosen))
+        if self._exceeds_memory:
+            if self._lookahead is None:
+                self._lookahead = Lookahead(PREFETCH_STEPS)
+            return self._lookahead.run(lambda row: self._read_ahead(chosen[row]), len(chosen))
+        return (chosen[row] for row in range(len(chosen)))
 
     def read(self, selected: Any) -> Batch:
         """The minibatch ``[N, B, ...]``: images scaled to [0, 1], rewards clipped if the shape says so."""
-        frames, action, reward, discount = self._gather(selected) if self.gathers_on_device else selected
-        reward = reward.float()
+        batch = self.data.gather(selected) if self.gathers_on_device else TransitionBatch(*selected)
+        reward = batch.reward.float()
         if self.shape.reward_clip is not None:
             reward = reward.clamp(-self.shape.reward_clip, self.shape.reward_clip)
-        count = self.frames_per_state
-        if self.stacked:
-            s_tm1, s_t = frames[:, :, :count], frames[:, :, -count:]
-            if frames.dim() == 6:
-                s_tm1, s_t = s_tm1.flatten(2, 3), s_t.flatten(2, 3)
-        else:
-            s_tm1, s_t = frames[:, :, 0], frames[:, :, 1]
         return Batch(
-            s_tm1=self.as_input(s_tm1),
-            a_tm1=action.long(),
+            s_tm1=self.as_input(batch.s_tm1),
+            a_tm1=batch.action if batch.action.is_floating_point() else batch.action.long(),
             r_t=reward,
-            discount_t=discount.float(),
-            s_t=self.as_input(s_t),
+            discount_t=batch.discount.float(),
+            s_t=self.as_input(batch.s_t),
         )
 
     def batch_at(self, chosen: Tensor) -> Batch:
         """Transitions ``chosen`` int64 ``[B]`` as a minibatch without a member axis, leaves ``[B, ...]``."""
+        if self.data.frames.device.type == "cpu":
+            self.data.read_ahead(chosen)
         staged = self.stage(chosen.view(1, 1, -1).numpy())
         return Batch(*(leaf.squeeze(0) for leaf in self.read(self.select(staged, 0))))
 
@@ -81,12 +98,11 @@ class BatchReader:
         observations = observations.to(self.device)
         return observations.float() / 255.0 if observations.dtype == torch.uint8 else observations.float()
 
-    def _send(self, part: Tensor) -> Tensor:
-        # From pinned memory the copy runs beside the arithmetic of the step before; its buffer is not reused
-        # until the copy is done.
-        return part.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else part
+    @property
+    def _exceeds_memory(self) -> bool:
+        file = self.data.frame_file
+        return file is not None and file.exceeds_memory
 
-    def _gather(self, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        data = self.data
-        frames = data.frames[data.frame_index[chosen].long()]
-        return frames, data.action[chosen], data.reward[chosen], data.discount[chosen]
+    def _read_ahead(self, chosen: Tensor) -> Tensor:
+        self.data.read_ahead(chosen)
+        return chosen

@@ -11,12 +11,13 @@ import numpy.typing as npt
 
 from agents.data.arrays import hash_values
 from agents.data.manifest import PROBE_TRANSITIONS, Manifest, read_manifest
+from agents.data.paging import FrameFile
 from agents.environments.protocol import EnvironmentSpec
 from agents.errors import DatasetError
 from agents.randomness import generator
 
 if TYPE_CHECKING:
-    from agents.data.transitions import Transitions
+    from agents.data.transitions import TransitionBatch, Transitions
 
 LEARNER_ARRAYS = ("frames", "frame_index", "action", "reward", "discount", "subset_order")
 
@@ -75,7 +76,13 @@ class Dataset:
 
         from agents.data.transitions import Transitions
 
-        return Transitions(**{name: torch.from_numpy(self.arrays[name]) for name in LEARNER_ARRAYS})
+        tensors: dict[str, Any] = {name: torch.from_numpy(self.arrays[name]) for name in LEARNER_ARRAYS}
+        return Transitions(**tensors, frame_file=self.frame_file)
+
+    @cached_property
+    def frame_file(self) -> FrameFile:
+        """The file under the frames, which reads ahead where they exceed memory."""
+        return FrameFile(self.arrays["frames"])
 
     def probe_indices(self, n: int = PROBE_TRANSITIONS) -> npt.NDArray[np.int64]:
         """Transitions that probes look at: int64 ``[min(n, T)]``, ascending, fixed by the fingerprint."""
@@ -89,8 +96,23 @@ class Dataset:
         stack = self.spec.frame_stack
         columns = self.arrays["frame_index"][indices]
         columns = columns[:, 1:] if following else columns[:, :stack]
+        self.frame_file.read_ahead(columns)
         frames: npt.NDArray[Any] = self.arrays["frames"][columns]
         return frames.reshape(len(indices), *self.spec.observation_shape)
+
+    def sample_batch(
+        self, indices: npt.NDArray[np.int64], out: TransitionBatch | None = None
+    ) -> TransitionBatch:
+        """Transitions ``indices`` int64 ``[B]`` as they are stored: tensors ``[B, ...]``, images uint8.
+
+        ``out``, an earlier result for as many transitions, is filled again instead of new memory. Raises
+        IndexError for a number outside the dataset.
+        """
+        import torch
+
+        chosen = torch.from_numpy(np.ascontiguousarray(indices, np.int64))
+        self.transitions.read_ahead(chosen)
+        return self.transitions.gather(chosen, out)
 
     def verify(self) -> None:
         """Read every array; raises DatasetError naming the array whose hash differs from the manifest's."""

@@ -1,8 +1,47 @@
 """The arrays of a dataset as tensors, the way a learner reads them."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from agents.data.paging import FrameFile
+
+
+class TransitionBatch(NamedTuple):
+    """Some transitions as they are stored: images uint8, rewards not clipped. ``...`` are leading axes.
+
+    ``frames`` ``[..., K+1, *frame_shape]``: a stack and the frame that follows it, each frame once; ``action``
+    ``[..., *action_shape]``; ``reward`` and ``discount`` ``[...]``.
+    """
+
+    frames: Tensor
+    action: Tensor
+    reward: Tensor
+    discount: Tensor
+
+    @property
+    def s_tm1(self) -> Tensor:
+        """s, ``[..., *observation_shape]``: a view of ``frames``."""
+        return self._stack(0)
+
+    @property
+    def s_t(self) -> Tensor:
+        """s', ``[..., *observation_shape]``: a view of ``frames``, which shares most of its images with s."""
+        return self._stack(1)
+
+    def _stack(self, first: int) -> Tensor:
+        axis = self.reward.dim()
+        count = self.frames.shape[axis] - 1
+        if count == 1:
+            return self.frames.select(axis, first)
+        stack = self.frames.narrow(axis, first, count)
+        # The channels of a stack's images lie one behind the other.
+        return stack.flatten(axis, axis + 1) if stack.dim() - axis == 4 else stack
 
 
 @dataclass(frozen=True)
@@ -15,6 +54,7 @@ class Transitions:
     ``[T]``, not clipped;
     ``discount`` float32 ``[T]``, 0 where s' is terminal and 1 elsewhere, truncated episodes included;
     ``subset_order`` int32 ``[T]``, a fixed permutation: the data fraction f is its first ceil(f T) entries.
+    ``frame_file`` is the file under ``frames``, where there is one.
     """
 
     frames: Tensor
@@ -23,6 +63,45 @@ class Transitions:
     reward: Tensor
     discount: Tensor
     subset_order: Tensor
+    frame_file: FrameFile | None = field(default=None, compare=False)
 
     def __len__(self) -> int:
         return self.action.shape[0]
+
+    def gather(self, chosen: Tensor, out: TransitionBatch | None = None) -> TransitionBatch:
+        """Transitions ``chosen`` (int64, any shape) where the arrays lie, on PyTorch's threads.
+
+        ``out``, from ``empty_batch`` of the same shape, is filled and returned instead of new tensors. Raises
+        IndexError for a number outside the dataset.
+        """
+        if torch.compiler.is_compiling():
+            # Indexing is fused with what follows it; index_select would be computed apart.
+            frames = self.frames[self.frame_index[chosen].long()]
+            return TransitionBatch(frames, self.action[chosen], self.reward[chosen], self.discount[chosen])
+        # Eagerly, index_select copies row by row: 8 times faster than indexing for images.
+        flat = chosen.reshape(-1)
+        numbers = self.frame_index.index_select(0, flat).reshape(-1)
+        rows = (self.frames, numbers), (self.action, flat), (self.reward, flat), (self.discount, flat)
+        batch = self.empty_batch(tuple(chosen.shape)) if out is None else out
+        for (source, picked), target in zip(rows, batch, strict=True):
+            torch.index_select(source, 0, picked, out=target.view(len(picked), *source.shape[1:]))
+        return batch
+
+    def empty_batch(self, shape: tuple[int, ...], *, pin_memory: bool = False) -> TransitionBatch:
+        """Room for transitions of leading axes ``shape``, its values undefined; beside the arrays."""
+
+        def room(source: Tensor, *axes: int) -> Tensor:
+            form = (*shape, *axes, *source.shape[1:])
+            return torch.empty(form, dtype=source.dtype, device=source.device, pin_memory=pin_memory)
+
+        return TransitionBatch(
+            room(self.frames, self.frame_index.shape[1]),
+            room(self.action),
+            room(self.reward),
+            room(self.discount),
+        )
+
+    def read_ahead(self, chosen: Tensor) -> None:
+        """Have the frames of ``chosen`` read from disk, where the dataset exceeds memory; returns at once."""
+        if self.frame_file is not None and self.frame_file.exceeds_memory:
+            self.frame_file.read_ahead(self.frame_index.index_select(0, chosen.reshape(-1)).numpy())
