@@ -7,6 +7,7 @@ from agents.environments import (
     bsuite_family,
     gridworld,
     minatar_family,
+    minigrid_family,
     mujoco_family,
     robotics_family,
 )
@@ -22,6 +23,7 @@ FAMILIES: tuple[Family, ...] = (
     atari.FAMILY,
     mujoco_family.FAMILY,
     robotics_family.FAMILY,
+    minigrid_family.FAMILY,
 )
 """Every family, in the order that listings show them."""
 
