@@ -22,23 +22,20 @@ _SHUT = {
 
 def status_of(error: BaseException) -> int | None:
     """The HTTP status behind an exception of aiohttp, gcsfs, s3fs or botocore; None where there was no answer."""
-    seen: BaseException | None = error
-    while seen is not None:
-        response = getattr(seen, "response", None)
-        if isinstance(response, dict):
-            found = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-            if found:
-                return int(found)
-        for name in ("status", "code"):
-            value = getattr(seen, name, None)
-            if str(value).isdigit() and int(str(value)) >= 300:
-                return int(str(value))
-        if isinstance(seen, FileNotFoundError):
-            return 404
-        if isinstance(seen, PermissionError) or str(seen).startswith("Forbidden"):
-            return 403
-        seen = seen.__cause__
-    return None
+    if type(error).__name__ == "ClientPayloadError":
+        return None  # an answer that broke off; aiohttp hangs a 400 of its own on it
+    response = getattr(error, "response", None)
+    said = response.get("ResponseMetadata", {}).get("HTTPStatusCode") if isinstance(response, dict) else None
+    status = said or getattr(error, "status", None) or getattr(error, "code", None)
+    if str(status).isdigit() and int(str(status)) >= 300:
+        return int(str(status))
+    # fsspec makes "not found" of whatever stood between it and a web server.
+    cause = error.__cause__
+    if cause is not None and (status_of(cause) is not None or is_transient(cause)):
+        return status_of(cause)
+    if isinstance(error, FileNotFoundError):
+        return 404
+    return 403 if isinstance(error, PermissionError) or str(error).startswith("Forbidden") else None
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -245,7 +245,10 @@ class RemoteFiles:
                 # It logs a traceback of every refusal, which is told in words here.
                 logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
                 token = "google_default" if self._credentials else "anon"
-                return fsspec.filesystem("gs", token=token, **common)
+                # Its newer file system asks another server, over gRPC, what kind of bucket it is.
+                from gcsfs.core import GCSFileSystem
+
+                return GCSFileSystem(token=token, **common)
             if kind == "s3":
                 limits = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _SILENT_SECONDS}
                 config = {**limits, "retries": {"max_attempts": 1}}

@@ -126,9 +126,7 @@ class _Local:
         path, check = self._folder / shard.name, self._source._check(shard)
         if check and shard.name not in self._source.verified:
             check.compare(check.of_file(path), str(path), _AGAIN)
-        self._source.verified[shard.name] = (
-            str(check) if check else "not checked: a local file without checksum"
-        )
+        self._source._note(shard.name, check, shard.size)
         return path
 
     def where(self, name: str) -> str:
