@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from agents.data.importers import d4rl
+from agents.data.importers import d4rl, dqn_replay
 from agents.data.importers.blocks import Reader
 from agents.errors import DatasetError
 
@@ -14,6 +14,7 @@ READERS: dict[str, Reader] = {
     reader.format: reader
     for reader in (
         d4rl.READER,
+        dqn_replay.READER,
     )
 }  # fmt: skip
 """Every reader, in the order that listings show them."""
