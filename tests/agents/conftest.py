@@ -1,7 +1,14 @@
+import ctypes.util
 import os
 
 import pytest
 import torch
+
+# What imports dm_control first (d4rl does) settles its renderer for the whole process, and without a screen
+# its own choice aborts.
+for renderer, library in (("osmesa", "OSMesa"), ("egl", "EGL")):
+    if ctypes.util.find_library(library):
+        os.environ.setdefault("MUJOCO_GL", renderer)
 
 
 @pytest.fixture(scope="session", autouse=True)
