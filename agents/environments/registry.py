@@ -5,6 +5,7 @@ import difflib
 from agents.environments import (
     atari,
     bsuite_family,
+    dmc_family,
     gridworld,
     minatar_family,
     minigrid_family,
@@ -24,6 +25,7 @@ FAMILIES: tuple[Family, ...] = (
     mujoco_family.FAMILY,
     robotics_family.FAMILY,
     minigrid_family.FAMILY,
+    dmc_family.FAMILY,
 )
 """Every family, in the order that listings show them."""
 
