@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 ROOT ?= sweeps
+# Processes that the tests run in; a file of tests is never split.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo test test-all check format docs-pictures clean
 
@@ -27,10 +30,10 @@ demo: $(READY)  ## collect data, run the demo study, print its tables, write its
 	$(BIN)/sweep report demo --root $(ROOT)
 
 test: $(READY)  ## the tests, slow ones aside (under 10 minutes on 2 cores)
-	$(BIN)/python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-all: $(READY)  ## every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(READY)  ## lint, format, types, import rules, links of the docs
 	$(BIN)/ruff check .

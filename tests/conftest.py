@@ -1,11 +1,25 @@
-"""What every test leaves as it found it."""
+"""What every test leaves as it found it, and the order in which files are handed to several processes."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+LONG = ("integration/test_killed_drivers", "cluster", "integration", "sweep/mirror", "sweep/cli")
+"""What takes longest begins first, or one process would be left alone with it at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        path = item.path.relative_to(here).as_posix()
+        return next((at for at, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+    items.sort(key=place)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,24 +34,27 @@ def _environment(short: Path) -> dict[str, str]:
     }
 
 
-@pytest.fixture
-def environment() -> Iterator[dict[str, str]]:
-    """Variables for the processes of one test; what is left of those at its end is ended."""
+@contextmanager
+def _marked_environment() -> Iterator[dict[str, str]]:
     short = Path(tempfile.mkdtemp(prefix="rk-", dir="/tmp"))
     variables = _environment(short)
     yield variables
     end_marked(variables)
     shutil.rmtree(short, ignore_errors=True)
+
+
+@pytest.fixture
+def environment() -> Iterator[dict[str, str]]:
+    """Variables for the processes of one test; what is left of those at its end is ended."""
+    with _marked_environment() as variables:
+        yield variables
 
 
 @pytest.fixture(scope="session")
 def session_environment() -> Iterator[dict[str, str]]:
     """As `environment`, for what lasts as long as the tests."""
-    short = Path(tempfile.mkdtemp(prefix="rk-", dir="/tmp"))
-    variables = _environment(short)
-    yield variables
-    end_marked(variables)
-    shutil.rmtree(short, ignore_errors=True)
+    with _marked_environment() as variables:
+        yield variables
 
 
 @pytest.fixture(scope="session")
@@ -79,10 +84,25 @@ def cluster(session_environment: dict[str, str]) -> str:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, session_environment: dict[str, str]) -> Drill:
-    """The tiny study, run once from nothing, with MLflow. Not to be changed: copy what you break."""
-    drill = Drill(tmp_path_factory.mktemp("undisturbed") / "root", session_environment)
-    drill.start_run(mlflow=True).wait().ok()
+def undisturbed(
+    tmp_path_factory: pytest.TempPathFactory,
+    worker_id: str,
+    session_environment: dict[str, str],
+    cluster: str,
+) -> Drill:
+    """The tiny study, run once from nothing, with MLflow. Not to be changed: copy what you break.
+
+    Where tests run in several processes, the first of them runs it for all.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "undisturbed"
+    folder.mkdir(exist_ok=True)
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        drill = Drill(folder / "root", session_environment, address=cluster)
+        if not (folder / "made").exists():
+            drill.start_run(mlflow=True).wait().ok()
+            (folder / "made").touch()
     return drill
 
 

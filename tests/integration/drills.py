@@ -28,7 +28,7 @@ import yaml
 from sweep.store import Store, SweepStore
 
 MARK = "RANKSCOPE_DRILL"
-PATIENCE = 150.0
+PATIENCE = 240.0
 """Seconds that anything may take on a machine with other things to do."""
 
 STUDY: dict[str, Any] = {

@@ -22,7 +22,7 @@ def test_an_undisturbed_run_has_every_row_once_and_all_of_it_in_mlflow(undisturb
 
 
 def test_driver_killed_while_collecting_training_and_finishing(
-    new_drill: MakeDrill, undisturbed: Drill, environment: dict[str, str]
+    new_drill: MakeDrill, undisturbed: Drill, cluster: str, environment: dict[str, str]
 ) -> None:
     drill = new_drill(folder="killed")
     drill_datasets = drill.root / "datasets"
@@ -46,6 +46,7 @@ def test_driver_killed_while_collecting_training_and_finishing(
     assert not gone(environment), "processes of the killed command are still there"
 
     # When all packs are done, while tables are compacted and MLflow is finished.
+    drill.address = cluster
     command = drill.start_run(mlflow=True)
     command.until(lambda: len(drill.store.packs_done()) == 2, "both packs were done")
     time.sleep(random.uniform(0, 0.5))

@@ -83,11 +83,11 @@ def test_demo_trains_the_nature_network_on_a_collected_asterix() -> None:
 def test_listing_and_loading_import_nothing_heavy_and_are_instant() -> None:
     script = """
 import sys, time
-begin = time.perf_counter()
+begin = time.process_time()
 from search_spaces import load_study, named_studies
 named_studies()
 load_study("demo").trials()
-print(time.perf_counter() - begin)
+print(time.process_time() - begin)
 print(*sorted({"torch", "ray", "pandas", "pyarrow", "mlflow", "numpy", "scipy"} & set(sys.modules)))
 """
     root = Path(__file__).parents[2]

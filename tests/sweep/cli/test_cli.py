@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -72,26 +71,24 @@ def test_the_version_is_the_distributions(sweep: Sweep) -> None:
 @pytest.mark.parametrize("arguments", [("list",), ("show", "demo"), ("--help",), ("show", "--help")])
 def test_looking_loads_neither_torch_nor_ray_and_is_quick(arguments: tuple[str, ...], tmp_path: Path) -> None:
     asked = (
-        "import sys, time; t = time.perf_counter()\n"
+        "import sys, time\n"
         "sys.argv = ['sweep', *sys.argv[1:]]\n"
         "from sweep.cli import main\n"
         "try: main()\n"
         "except SystemExit: pass\n"
         "heavy = {'torch', 'ray', 'mlflow', 'pandas', 'pyarrow', 'matplotlib', 'scipy'} & set(sys.modules)\n"
-        "print(); print(time.perf_counter() - t, *heavy)"
+        "print(); print(time.process_time(), *heavy)"
     )
     import subprocess
     import sys
 
-    began = time.perf_counter()
     said = subprocess.run(
         [sys.executable, "-c", asked, *arguments], capture_output=True, text=True, check=True, cwd=tmp_path
     )
-    took = time.perf_counter() - began
     seconds, *heavy = said.stdout.splitlines()[-1].split()
     assert heavy == []
-    # A second on a quiet machine, half of it in truth; the bound leaves room for a busy one.
-    assert float(seconds) <= took < 4
+    # Of processor time, start of Python included: the clock on the wall would tell how busy the machine is.
+    assert 0 < float(seconds) < 1.5
 
 
 # list, show
