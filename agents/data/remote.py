@@ -1,0 +1,161 @@
+"""Datasets of our own format that lie elsewhere: linked under the root, and fetched once on each node."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from agents.data.arrays import hash_values
+from agents.data.download import download, exclusively
+from agents.data.manifest import MANIFEST_NAME, Manifest, check_name, fingerprint, read_manifest
+from agents.data.remote_files import RemoteFiles, is_remote
+from agents.errors import DatasetError
+
+__all__ = ["Progress", "fetch_dataset", "link_dataset", "linked_url", "local_dataset"]
+
+LINK_NAME = "remote.json"
+_ARRAY = re.compile(r"[A-Za-z0-9_]+")
+_LONGEST_MANIFEST = 16 * 2**20
+Progress = Callable[[int, int], None]
+"""Told how many bytes of how many are here."""
+
+
+def linked_url(path: Path) -> str | None:
+    """Where the data of the dataset folder ``path`` lie, if it is a link; None for data that are there."""
+    try:
+        content = json.loads((path / LINK_NAME).read_text(encoding="utf-8"))
+        return str(content["url"])
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path / LINK_NAME} is damaged ({error}). Delete {path} and give the same command again."
+        ) from error
+
+
+def link_dataset(url: str, path: Path) -> Manifest:
+    """Make the dataset folder ``path`` (``ROOT/datasets/<name>``) stand for the one at ``url``; its manifest.
+
+    Only the manifest is fetched. The link keeps the fingerprint: should the data at ``url`` be replaced, they
+    are refused. A link to the same content that is there already is kept. Raises DatasetError where there is
+    no dataset at ``url``, and where another folder of that name exists.
+    """
+    check_name(path.name)
+    manifest = _manifest_at(url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusively(path.parent / f".linking-{path.name}.lock"):
+        if path.exists():
+            if linked_url(path) == url and read_manifest(path).fingerprint == manifest.fingerprint:
+                return read_manifest(path)
+            raise DatasetError(
+                f"dataset {path.name!r} exists already in {path.parent}. Choose another name, or delete that "
+                "folder first."
+            )
+        linking = path.parent / f".linking-{path.name}"
+        shutil.rmtree(linking, ignore_errors=True)
+        linking.mkdir()
+        (linking / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        (linking / LINK_NAME).write_text(json.dumps({"url": url}) + "\n", encoding="utf-8")
+        os.replace(linking, path)
+    return manifest
+
+
+def local_dataset(path: Path, cache: Path, progress: Progress | None = None) -> Path:
+    """The folder to open for the dataset ``path``: itself, or this node's copy of what it links to."""
+    url = linked_url(path)
+    if url is None:
+        return path
+    return fetch_dataset(url, cache, read_manifest(path).fingerprint, progress)
+
+
+def fetch_dataset(
+    url: str, cache: Path, fingerprint: str | None = None, progress: Progress | None = None
+) -> Path:
+    """``CACHE/datasets/<fingerprint>`` with the dataset at ``url``, fetched unless it is there already.
+
+    With the ``fingerprint`` known nothing is asked of the server for a dataset that is there. Of the processes
+    of a node that ask for it at one time one fetches it and the others wait; where that one is killed, the
+    next goes on with what it had. The folder appears by one rename, after every array's hash was compared.
+    Raises DatasetError where the data cannot be fetched, or are not those of ``fingerprint``.
+    """
+    folder = cache / "datasets"
+    if fingerprint is not None and (folder / fingerprint / MANIFEST_NAME).is_file():
+        return folder / fingerprint
+    manifest = _manifest_at(url)
+    if fingerprint is not None and manifest.fingerprint != fingerprint:
+        raise DatasetError(
+            f"the dataset at {url} has fingerprint {manifest.fingerprint[:12]}…, {fingerprint[:12]}… is expected: "
+            "it was replaced since it was linked. Restore it, or delete the link and use a new name."
+        )
+    target = folder / manifest.fingerprint
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusively(folder / f".{manifest.fingerprint}.lock"):
+        if not (target / MANIFEST_NAME).is_file():
+            _fetch(url, manifest, folder / f".making-{manifest.fingerprint}", target, progress)
+    return target
+
+
+def _fetch(url: str, manifest: Manifest, making: Path, target: Path, progress: Progress | None) -> None:
+    making.mkdir(exist_ok=True)
+    files, total, done = RemoteFiles(url), manifest.size_bytes, 0
+
+    def tell(here: int, _: int | None) -> None:
+        if progress is not None:
+            progress(min(done + here, total), total)
+
+    for name, info in manifest.arrays.items():
+        file = files.info(f"{name}.npy")
+        path = download(files, file, making / file.name, file.check, tell)
+        found = hash_values(path)
+        if found != info.sha256:
+            path.unlink()
+            raise DatasetError(
+                f"{files.address(file.name)} is damaged: its values have SHA-256 {found[:16]}…, "
+                f"{info.sha256[:16]}… is recorded. Put the dataset there again, or use another copy."
+            )
+        done += path.stat().st_size
+    for left in (*making.glob("*.lock"), *making.glob("*.json"), *making.glob("*.part")):
+        left.unlink()
+    (making / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    shutil.rmtree(target, ignore_errors=True)
+    os.replace(making, target)
+
+
+def _manifest_at(url: str) -> Manifest:
+    """The manifest at a remote address, checked against itself."""
+    if not is_remote(url):
+        raise DatasetError(
+            f"{url!r} is not an address. Give gs://, s3:// or https://; a dataset on this machine goes under the "
+            "root's datasets/ and is used with `existing: true`."
+        )
+    files = RemoteFiles(url)
+    text = files.small_text(MANIFEST_NAME, _LONGEST_MANIFEST)
+    where = files.address(MANIFEST_NAME)
+    if text is None:
+        raise DatasetError(
+            f"{where} does not exist or may not be read, so there is no dataset at {url}. Give the address of the "
+            f"folder that holds {MANIFEST_NAME}."
+        )
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        raise DatasetError(
+            f"{where} is not a dataset of this version of rankscope ({first['msg']}). Give the address of a dataset "
+            "that `sweep data collect` or `import` made, or upgrade rankscope."
+        ) from error
+    unsafe = [name for name in manifest.arrays if not _ARRAY.fullmatch(name)]
+    if unsafe:
+        raise DatasetError(f"{where} names an array {unsafe[0]!r}, which cannot be a file of a dataset.")
+    if fingerprint(manifest.arrays, manifest.env) != manifest.fingerprint:
+        raise DatasetError(
+            f"{where} contradicts itself: its fingerprint is not that of its arrays. Restore it from a copy."
+        )
+    return manifest
