@@ -81,7 +81,8 @@ class BadRecord:
 class ImportPlan:
     """What an import will read: the shards in the order in which they are stored, and what they hold.
 
-    ``provenance`` says what the source is and which deviations the reader makes, as JSON types.
+    ``provenance`` says what the source is and which deviations the reader makes, as JSON types. ``keys`` are the
+    source's own names, for messages, of ``frames``, ``action``, ``reward``, ``discount`` and columns and extras.
     """
 
     environment: EnvironmentSpec
@@ -89,6 +90,7 @@ class ImportPlan:
     columns: Mapping[str, ArrayFormat] = field(default_factory=dict)
     consecutive: bool = True
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    keys: Mapping[str, str] = field(default_factory=dict)
 
 
 class Reader(Protocol):

@@ -34,10 +34,10 @@ def fit_episode(block: EpisodeBlock, plan: ImportPlan) -> tuple[EpisodeBlock, li
     """
     spec, steps = plan.environment, len(block.reward)
     seen = block.lead + steps + 1
-    frames = _Fitted()
+    frames = _Fitted(plan.keys)
     frames.take("frames", block.frames, _frame_format(spec), seen)
     for name, one in spec.extras.items():
-        frames.take(f"extra {name}", block.extras.get(name), one, seen)
+        frames.take(name, block.extras.get(name), one, seen)
     rows = _rows(block, plan, steps)
     problems = [
         *(
@@ -51,7 +51,7 @@ def fit_episode(block: EpisodeBlock, plan: ImportPlan) -> tuple[EpisodeBlock, li
     fitted = replace(
         block,
         frames=frames.arrays["frames"],
-        extras={name: frames.arrays[f"extra {name}"] for name in spec.extras},
+        extras={name: frames.arrays[name] for name in spec.extras},
         **_row_fields(rows, plan),
     )
     return fitted, problems
@@ -71,7 +71,7 @@ def fit_transitions(block: TransitionBlock, plan: ImportPlan) -> tuple[Transitio
 
 def fit_frame(frame: npt.NDArray[Any], spec: EnvironmentSpec) -> npt.NDArray[Any]:
     """One decoded frame in the dtype that is stored. Raises ValueError saying what does not fit."""
-    fitted = _Fitted()
+    fitted = _Fitted({})
     fitted.take("frame", np.asarray(frame)[None], _frame_format(spec), 1)
     if fitted.problems:
         raise ValueError(fitted.problems[0].why)
@@ -79,7 +79,7 @@ def fit_frame(frame: npt.NDArray[Any], spec: EnvironmentSpec) -> npt.NDArray[Any
 
 
 def _rows(block: EpisodeBlock | TransitionBlock, plan: ImportPlan, count: int) -> _Fitted:
-    spec, rows = plan.environment, _Fitted()
+    spec, rows = plan.environment, _Fitted(plan.keys)
     rows.take("action", block.action, spec.action_format, count)
     rows.take("reward", block.reward, _SCALAR, count)
     rows.take("discount", block.discount, _SCALAR, count)
@@ -87,11 +87,13 @@ def _rows(block: EpisodeBlock | TransitionBlock, plan: ImportPlan, count: int) -
         rows.take(name, block.columns.get(name), one, count)
     for name in ("action", "next_action"):
         if name in rows.arrays:
-            rows.problems += _outside_space(name, rows.arrays[name], spec)
+            rows.problems += _outside_space(plan.keys.get(name, name), rows.arrays[name], spec)
     if "discount" in rows.arrays:
         discount = rows.arrays["discount"]
         rows.problems += [
-            Problem(int(row), "discount", f"{discount[row]} is not between 0 and 1")
+            Problem(
+                int(row), plan.keys.get("discount", "discount"), f"{discount[row]} is not between 0 and 1"
+            )
             for row in np.flatnonzero((discount < 0) | (discount > 1))
         ]
     return rows
@@ -131,12 +133,14 @@ def _frame_format(spec: EnvironmentSpec) -> ArrayFormat:
 class _Fitted:
     """Arrays in the dtype that is stored, and what kept others from it."""
 
-    def __init__(self) -> None:
+    def __init__(self, keys: Mapping[str, str]) -> None:
+        self._keys = keys
         self.arrays: dict[str, npt.NDArray[Any]] = {}
         self.problems: list[Problem] = []
 
-    def take(self, key: str, values: npt.NDArray[Any] | None, wanted: ArrayFormat, count: int) -> None:
+    def take(self, name: str, values: npt.NDArray[Any] | None, wanted: ArrayFormat, count: int) -> None:
         """Fit ``values`` to ``count`` rows of ``wanted``."""
+        key = self._keys.get(name, name)
         if values is None:
             self.problems.append(Problem(None, key, "is missing"))
             return
@@ -158,7 +162,7 @@ class _Fitted:
         for row in np.flatnonzero(bad.reshape(count, -1).any(axis=1)) if bad.any() else ():
             value = values[row][bad[row]][0] if wanted.shape else values[row]
             self.problems.append(Problem(int(row), key, _unfit(value, wanted.dtype)))
-        self.arrays[key] = fitted
+        self.arrays[name] = fitted
 
 
 _KINDS: Mapping[str, str] = {"float32": "fiub", "uint8": "iu", "int32": "iub", "uint64": "iu"}

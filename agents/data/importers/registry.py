@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import difflib
 
-from agents.data.importers import d4rl, dqn_replay
+from agents.data.importers import (
+    d4rl,
+    dqn_replay,
+    rlu_atari,
+    rlu_atari_ordered,
+    rlu_bsuite,
+    rlu_dmlab,
+)
 from agents.data.importers.blocks import Reader
 from agents.errors import DatasetError
 
@@ -13,6 +20,10 @@ __all__ = ["READERS", "find_reader"]
 READERS: dict[str, Reader] = {
     reader.format: reader
     for reader in (
+        rlu_atari.READER,
+        rlu_atari_ordered.READER,
+        rlu_bsuite.READER,
+        rlu_dmlab.READER,
         d4rl.READER,
         dqn_replay.READER,
     )
