@@ -15,11 +15,9 @@ Each result is a JSON line, and a table closes.
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import shutil
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -27,12 +25,13 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
 import numpy as np
 import pandas as pd
 import psutil
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common import emit, judged, median_ratio, show, unmet
 from sweep.mirror import embedded_tracking_uri, sync
 from sweep.mirror.describe import trial_params
 from sweep.mirror.tracking import client_settings, connect
@@ -148,7 +147,7 @@ def backend(kind: str, folder: Path) -> Iterator[str]:
         yield server.url
 
 
-def main() -> None:
+def main() -> int:
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -158,13 +157,9 @@ def main() -> None:
     options.add_argument("--backends", nargs="+", choices=("sqlite", "http"), default=["sqlite", "http"])
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--bare", action="store_true", help="the peer logs no params")
-    options.add_argument("--check", action="store_true", help=f"exit 1 below {BAR} x the peer")
     given = options.parse_args()
 
-    table = Table(title="MLflow mirror against a plain log_batch(1000) loop, metrics a second")
-    for column in ("backend", "metrics", "peer", "mirror", "ratio", "processor", "bar"):
-        table.add_column(column, justify="left" if column == "backend" else "right")
-    passed = True
+    results = []
     with tempfile.TemporaryDirectory(prefix="mirror-rate-") as name, client_settings():
         root = Path(name)
         rows = build_store(root, given.trials, given.steps, given.log_every)
@@ -180,25 +175,24 @@ def main() -> None:
                 for turn in range(given.repeats):
                     peers.append(timed(partial(peer, uri, rows, f"peer-{turn}", params)))
                     mirrors.append(timed(partial(mirror, uri, root, count)))
-            ratio, processor_ratio = (
-                statistics.median(p[i] / m[i] for m, p in zip(mirrors, peers, strict=True)) for i in (0, 1)
+            wall, processor = (median_ratio([p[i] for p in peers], [m[i] for m in mirrors]) for i in (0, 1))
+            results.append(
+                emit(
+                    "mirror_rate",
+                    kind,
+                    trials=given.trials,
+                    metrics=count,
+                    peer_per_s=round(count / statistics.median(wall for wall, _ in peers)),
+                    mirror_per_s=round(count / statistics.median(wall for wall, _ in mirrors)),
+                    processor_ratio=round(processor, 3),
+                    bare_peer=given.bare,
+                    repeats=given.repeats,
+                    **judged(wall, BAR, "higher"),
+                )
             )
-            passed &= ratio >= BAR
-            result = {
-                "benchmark": "mirror_rate", "backend": kind, "trials": given.trials, "metrics": count,
-                "peer_per_s": round(count / statistics.median(wall for wall, _ in peers)),
-                "mirror_per_s": round(count / statistics.median(wall for wall, _ in mirrors)),
-                "ratio": round(ratio, 3), "bar": BAR, "processor_ratio": round(processor_ratio, 3),
-                "bare_peer": given.bare, "repeats": given.repeats,
-                "machine": f"{os.cpu_count()} x {platform.machine()}", "python": platform.python_version(),
-            }  # fmt: skip
-            print(json.dumps(result), flush=True)
-            shown = [kind, f"{count:,}", f"{result['peer_per_s']:,}", f"{result['mirror_per_s']:,}"]
-            table.add_row(*shown, f"{ratio:.2f}", f"{processor_ratio:.2f}", f"{BAR}")
-    Console().print(table)
-    if given.check and not passed:
-        raise SystemExit(1)
+    show("MLflow mirror against a plain log_batch(1000) loop, metrics a second", results)
+    return 1 if unmet(results) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,27 +4,28 @@ Ingest: segments (encoded, checksummed, fsynced, renamed) against pyarrow writin
 Flush: how long the training process is held up by one append and one flush of 8192 rows.
 Read-back: `Store.metrics` with a filter on two columns against DuckDB on the one file, both to pandas.
 Bar: 1.5 times its time.
-Reads are repeated in turn, after one that warms the page cache; the median counts.
+Reads are repeated in turn, after one that warms the page cache; the median of the turn-by-turn ratios counts.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.common import emit, in_turn, judged, median_ratio, show, unmet
 from sweep.store import MEASURES, Store
 
 ROWS_A_TRIAL = 1000
@@ -105,20 +106,8 @@ def write_one_file(store: Store, path: Path) -> float:
     return time.perf_counter() - start
 
 
-def in_turn(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """The median seconds of each task, run one after the other so that they share the machine's moods."""
-    seconds: dict[str, list[float]] = {name: [] for name in tasks}
-    for repeat in range(repeats + 1):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if repeat:
-                seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
-def read_back(store: Store, path: Path, repeats: int) -> dict[str, tuple[float, float, int]]:
-    """For each query seconds of the store and of DuckDB on one file, and rows found."""
+def read_back(store: Store, path: Path, repeats: int, rows: int) -> Iterator[dict[str, Any]]:
+    """A result for each query of the store and of DuckDB on one file."""
     late = (ROWS_A_TRIAL - ROWS_A_TRIAL // 10) * LOGGED_EVERY
     some = sorted(store.sweep("benchmark").result("p00000")["trials"])[:4]  # type: ignore[index]
     names = ", ".join(f"'{name}'" for name in some)
@@ -140,7 +129,6 @@ def read_back(store: Store, path: Path, repeats: int) -> dict[str, tuple[float, 
             f"select * from '{path}' where trial_id in ({names})",
         ),
     }
-    found = {}
     for name, (columns, filters, query) in queries.items():
         mine = store.metrics("benchmark", columns, filters)
         peer = duckdb.sql(query).df().sort_values(["trial_id", "step"], ignore_index=True)
@@ -151,11 +139,19 @@ def read_back(store: Store, path: Path, repeats: int) -> dict[str, tuple[float, 
             "duckdb": lambda q=query: duckdb.sql(q).df(),
         }
         seconds = in_turn(tasks, repeats)
-        found[name] = (seconds["store"], seconds["duckdb"], len(mine))
-    return found
+        yield emit(
+            "store_ingest",
+            f"read-back: {name}",
+            rows=rows,
+            found=len(mine),
+            store_seconds=round(statistics.median(seconds["store"]), 4),
+            peer_seconds=round(statistics.median(seconds["duckdb"]), 4),
+            meaning="times DuckDB's time on one file",
+            **judged(median_ratio(seconds["store"], seconds["duckdb"]), READ_BAR, "lower"),
+        )
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -177,69 +173,39 @@ def main() -> None:
         store.sweep("benchmark").compact(grace_seconds=0)
         compaction = time.perf_counter() - start
         peer = write_one_file(store, one_file)
+        rows = written["rows"]
         busy = sum(written["appends"]) + sum(written["flushes"])
         per_flush = [a + f for a, f in zip(written["appends"], written["flushes"], strict=True)]
-        results.append(
-            {
-                "benchmark": "store_ingest",
-                "measure": "ingest",
-                "rows": written["rows"],
-                "store_rows_per_second": round(written["rows"] / busy),
-                "peer_rows_per_second": round(written["rows"] / peer),
-                "ratio": round(peer / busy, 3),
-                "meaning": "share of the speed of pyarrow writing one file",
-            }
-        )
-        results.append(
-            {
-                "benchmark": "store_ingest",
-                "measure": "flush",
-                "rows": ROWS_A_SEGMENT,
-                "median_ms": round(statistics.median(per_flush) * 1e3, 3),
-                "slowest_ms": round(max(per_flush) * 1e3, 3),
-                "meaning": "the training process is held up so long by one append and flush",
-            }
-        )
-        results.append(
-            {
-                "benchmark": "store_ingest",
-                "measure": "compaction",
-                "rows": written["rows"],
-                "seconds": round(compaction, 3),
-                "meaning": "by the driver, beside the training",
-            }
-        )
-        for name, (mine, theirs, found) in read_back(store, one_file, options.repeats).items():
-            results.append(
-                {
-                    "benchmark": "store_ingest",
-                    "measure": f"read-back: {name}",
-                    "rows": written["rows"],
-                    "found": found,
-                    "store_seconds": round(mine, 4),
-                    "peer_seconds": round(theirs, 4),
-                    "ratio": round(mine / theirs, 3),
-                    "bar": READ_BAR,
-                    "met": mine / theirs <= READ_BAR,
-                    "meaning": "times DuckDB's time on one file",
-                }
-            )
-    for result in results:
-        print(json.dumps(result))
-    show(results)
-
-
-def show(results: list[dict[str, Any]]) -> None:
-    table = Table(title="The store against plain peers")
-    for heading in ("measure", "rows", "figures", "ratio", "bar"):
-        table.add_column(heading)
-    plain = {"benchmark", "measure", "rows", "ratio", "bar", "met"}
-    for result in results:
-        figures = ", ".join(f"{name} {value}" for name, value in result.items() if name not in plain)
-        bar = f"<= {result['bar']} {'met' if result['met'] else 'MISSED'}" if "bar" in result else ""
-        table.add_row(result["measure"], f"{result['rows']:,}", figures, str(result.get("ratio", "")), bar)
-    Console(width=150).print(table)
+        results += [
+            emit(
+                "store_ingest",
+                "ingest",
+                rows=rows,
+                store_rows_per_second=round(rows / busy),
+                peer_rows_per_second=round(rows / peer),
+                ratio=round(peer / busy, 3),
+                meaning="share of the speed of pyarrow writing one file",
+            ),
+            emit(
+                "store_ingest",
+                "flush",
+                rows=ROWS_A_SEGMENT,
+                median_ms=round(statistics.median(per_flush) * 1e3, 3),
+                slowest_ms=round(max(per_flush) * 1e3, 3),
+                meaning="the training process is held up so long by one append and flush",
+            ),
+            emit(
+                "store_ingest",
+                "compaction",
+                rows=rows,
+                seconds=round(compaction, 3),
+                meaning="by the driver, beside the training",
+            ),
+            *read_back(store, one_file, options.repeats, rows),
+        ]
+    show("The store against plain peers", results)
+    return 1 if unmet(results) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
