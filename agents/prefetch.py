@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
-from agents.data import Transitions
-from agents.data.transitions import TransitionBatch
-
 Prepared = TypeVar("Prepared")
+Buffers = TypeVar("Buffers", bound=tuple[Any, ...])
 
 
 class Lookahead:
@@ -45,72 +43,66 @@ class Lookahead:
                     one.exception()
 
 
-class HostGather:
+class HostGather(Generic[Buffers]):
     """A ring of buffers through which minibatches of a dataset on the host reach the device.
 
-    Gathered by a thread into pinned memory and copied on a stream of their own, so that copies run beside the
+    Filled by a thread, in pinned memory, and copied on a stream of their own, so that copies run beside the
     arithmetic of the steps before. On the CPU the buffers are handed out as they are.
     """
 
-    def __init__(self, data: Transitions, device: torch.device, shape: tuple[int, ...], depth: int) -> None:
-        """``shape`` is that of a step's transition numbers."""
-        self.data, self.shape = data, shape
+    def __init__(self, room: Callable[[bool], Buffers], device: torch.device, depth: int) -> None:
+        """``room(pin_memory)`` makes the buffers of one step, a named tuple of tensors on the host."""
         self.lookahead = Lookahead(depth)
         # One more than are prepared: the one that trains.
-        self.slots = [_Slot(data, device, shape) for _ in range(depth + 1)]
+        self.slots = [_Slot(room, device) for _ in range(depth + 1)]
 
-    def batches(self, chosen: torch.Tensor) -> Iterator[TransitionBatch]:
-        """The batch of each row of ``chosen`` int64 ``[K, *shape]``; good until the next is asked for."""
+    def batches(self, fill: Callable[[int, Buffers], None], count: int) -> Iterator[Buffers]:
+        """The steps 0 … ``count - 1``, each written by ``fill(step, buffers)``; good until the next is asked for."""
 
-        def prepare(step: int) -> _Slot:
+        def prepare(step: int) -> _Slot[Buffers]:
             slot = self.slots[step % len(self.slots)]
-            ahead = step + len(self.slots)
-            if step == 0:
-                self.data.read_ahead(chosen[:ahead])
-            if ahead < len(chosen):
-                self.data.read_ahead(chosen[ahead])
-            slot.fill(chosen[step])
+            slot.fill(lambda buffers: fill(step, buffers))
             return slot
 
-        for slot in self.lookahead.run(prepare, len(chosen)):
+        for slot in self.lookahead.run(prepare, count):
             yield slot.take()
             slot.give_back()
 
 
-class _Slot:
-    """One buffer of the ring: on the host and, for a card, on the card too."""
+class _Slot(Generic[Buffers]):
+    """One place of the ring: on the host and, for a card, on the card too."""
 
-    def __init__(self, data: Transitions, device: torch.device, shape: tuple[int, ...]) -> None:
-        self.data, self.device = data, device
+    def __init__(self, room: Callable[[bool], Buffers], device: torch.device) -> None:
+        self.device = device
         self.on_card = device.type == "cuda"
-        self.host = data.empty_batch(shape, pin_memory=self.on_card)
+        self.host = room(self.on_card)
         if self.on_card:
-            self.card = TransitionBatch(*(torch.empty_like(part, device=device) for part in self.host))
+            self.card = type(self.host)(*(torch.empty_like(part, device=device) for part in self.host))
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
             self.copied, self.used = (torch.cuda.Event() for _ in range(2))  # type: ignore[no-untyped-call]
 
-    def fill(self, chosen: torch.Tensor) -> None:
-        """Gather ``chosen`` and begin to copy it; in the thread."""
+    def fill(self, write: Callable[[Buffers], None]) -> None:
+        """Write the host's buffers and begin to copy them; in the thread."""
         if not self.on_card:
-            self.data.gather(chosen, out=self.host)
+            write(self.host)
             return
-        # An event that was never recorded counts as done.
+        # What is copied from must stay until then. An event that was never recorded counts as done.
         self.copied.synchronize()
-        self.data.gather(chosen, out=self.host)
+        write(self.host)
         with torch.cuda.stream(self.stream):
             self.stream.wait_event(self.used)
             for source, target in zip(self.host, self.card, strict=True):
                 target.copy_(source, non_blocking=True)
             self.copied.record(self.stream)
 
-    def take(self) -> TransitionBatch:
-        """What was gathered, on the device, for work that is queued from now on."""
+    def take(self) -> Buffers:
+        """What was written, on the device, for work that is queued from now on."""
         if not self.on_card:
             return self.host
         torch.cuda.current_stream(self.device).wait_event(self.copied)
         return self.card
 
     def give_back(self) -> None:
-        """Let the buffer be filled again when the work queued so far is done."""
+        """Let the buffers be filled again when the work queued so far is done."""
         if self.on_card:
             self.used.record(torch.cuda.current_stream(self.device))

@@ -35,7 +35,8 @@ class BatchReader:
         self.data, self.device = placed
         self.shape = shape
         self.gathers_on_device = self.data.frames.device.type == self.device.type and not on_host
-        self._host: HostGather | None = None
+        self._host: HostGather[TransitionBatch] | None = None
+        self._host_axes: tuple[int, ...] = ()
         self._lookahead: Lookahead | None = None
         count, frame_shape = self.data.frame_index.shape[1] - 1, tuple(self.data.frames.shape[1:])
         expected = frame_shape
@@ -62,10 +63,7 @@ class BatchReader:
     def batches(self, chosen: Tensor) -> Iterator[Any]:
         """What ``select`` gives for each row of ``chosen``, prepared ahead; good until the next is asked for."""
         if not self.gathers_on_device:
-            shape = tuple(chosen.shape[1:])
-            if self._host is None or self._host.shape != shape:
-                self._host = HostGather(self.data, self.device, shape, PREFETCH_STEPS)
-            return map(tuple, self._host.batches(chosen))
+            return map(tuple, self._gathered_ahead(chosen))
         if self._exceeds_memory:
             if self._lookahead is None:
                 self._lookahead = Lookahead(PREFETCH_STEPS)
@@ -75,13 +73,10 @@ class BatchReader:
     def read(self, selected: Any) -> Batch:
         """The minibatch ``[N, B, ...]``: images scaled to [0, 1], rewards clipped if the shape says so."""
         batch = self.data.gather(selected) if self.gathers_on_device else TransitionBatch(*selected)
-        reward = batch.reward.float()
-        if self.shape.reward_clip is not None:
-            reward = reward.clamp(-self.shape.reward_clip, self.shape.reward_clip)
         return Batch(
             s_tm1=self.as_input(batch.s_tm1),
             a_tm1=batch.action if batch.action.is_floating_point() else batch.action.long(),
-            r_t=reward,
+            r_t=self.clipped(batch.reward),
             discount_t=batch.discount.float(),
             s_t=self.as_input(batch.s_t),
         )
@@ -98,10 +93,31 @@ class BatchReader:
         observations = observations.to(self.device)
         return observations.float() / 255.0 if observations.dtype == torch.uint8 else observations.float()
 
+    def clipped(self, reward: Tensor) -> Tensor:
+        """Rewards as the loss wants them: float32, cut to ± ``reward_clip`` where the shape has one."""
+        bound = self.shape.reward_clip
+        return reward.float() if bound is None else reward.float().clamp(-bound, bound)
+
     @property
     def _exceeds_memory(self) -> bool:
         file = self.data.frame_file
         return file is not None and file.exceeds_memory
+
+    def _gathered_ahead(self, chosen: Tensor) -> Iterator[TransitionBatch]:
+        axes = tuple(chosen.shape[1:])
+        if self._host is None or self._host_axes != axes:
+            self._host_axes = axes
+            self._host = HostGather(
+                lambda pin: self.data.empty_batch(axes, pin_memory=pin), self.device, PREFETCH_STEPS
+            )
+
+        def fill(row: int, out: TransitionBatch) -> None:
+            # The pages of the steps after those that are gathered by now; at first, of these too.
+            ahead = row + PREFETCH_STEPS
+            self.data.read_ahead(chosen[: ahead + 1] if row == 0 else chosen[ahead : ahead + 1])
+            self.data.gather(chosen[row], out)
+
+        return self._host.batches(fill, len(chosen))
 
     def _read_ahead(self, chosen: Tensor) -> Tensor:
         self.data.read_ahead(chosen)
