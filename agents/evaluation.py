@@ -19,13 +19,28 @@ class EvaluationResult:
 
     ``returns`` float64 ``[N, E]``: undiscounted sums of unclipped rewards. ``lengths`` int64 ``[N, E]``:
     agent steps. ``returns_normalized`` float64 ``[N, E]``: on the scale named ``normalization``, 0 the
-    random policy; both None where the environment has no reference scores.
+    random policy; both None where the environment has no reference scores. ``other_scales``: the same on the
+    environment's further scales, by name. ``first_values`` float64 ``[N, E]``: the value Q(s, a) of the first
+    step's action; ``discounted_returns`` float64 ``[N, E]``: what was then obtained, discounted, of rewards
+    clipped as the member learns them.
     """
 
     returns: npt.NDArray[np.float64]
     lengths: npt.NDArray[np.int64]
     returns_normalized: npt.NDArray[np.float64] | None
     normalization: str | None
+    other_scales: dict[str, npt.NDArray[np.float64]]
+    first_values: npt.NDArray[np.float64]
+    discounted_returns: npt.NDArray[np.float64]
+
+    @property
+    def value_bias(self) -> npt.NDArray[np.float64]:
+        """How far the first value lies above what was obtained, float64 ``[N]``, mean over episodes.
+
+        What an episode would have brought after it was cut is not counted.
+        """
+        bias: npt.NDArray[np.float64] = (self.first_values - self.discounted_returns).mean(1)
+        return bias
 
 
 def make_evaluation_environment(
@@ -48,6 +63,8 @@ def evaluate(
     episodes: int,
     epsilon: float,
     max_steps: int,
+    discounts: Sequence[float] | None = None,
+    reward_clip: float | None = None,
     environment: VectorEnvironment | None = None,
 ) -> EvaluationResult:
     """Play ``episodes`` episodes with each of N members, epsilon-greedily.
@@ -56,9 +73,10 @@ def evaluate(
     member); ties go to the lowest action. ``seeds`` are the N trials' seeds: environments and exploration
     draw from the streams (seed, "evaluation", step), so a member's result depends on its own seed, the step
     and its own values, not on its pack. An episode is cut after ``max_steps`` agent steps and counts with
-    what it has. ``environment`` is one from ``make_evaluation_environment``, else one is made and closed. A
-    member whose values are NaN plays action 0 (or whichever NaN comes first): its caller knows that it has
-    diverged.
+    what it has. ``discounts`` (None: 1) are the members' own and ``reward_clip`` what they learn with; both
+    concern ``discounted_returns`` alone. ``environment`` is one from ``make_evaluation_environment``, else one
+    is made and closed. A member whose values are NaN plays action 0 (or whichever NaN comes first): its caller
+    knows that it has diverged.
     """
     spec = describe(env_id)
     if min(len(seeds), episodes, max_steps) < 1 or not 0 <= epsilon <= 1:
@@ -73,17 +91,54 @@ def evaluate(
             f"the environment given has {vector.num_envs} slots of {vector.spec.env_id}; {members} members "
             f"with {episodes} episodes need {members * slots} of {env_id}: use make_evaluation_environment"
         )
+    record = _Record(members, episodes, [1.0] * members if discounts is None else discounts, reward_clip)
     try:
-        returns, lengths = _play(q_values, vector, seeds, slots, step, episodes, epsilon, max_steps)
+        _play(q_values, vector, seeds, slots, step, epsilon, max_steps, record)
     finally:
         if environment is None:
             vector.close()
-    scale = spec.score_reference.scale_name if spec.score_reference else None
-    return EvaluationResult(returns, lengths, spec.normalise(returns), scale)
+    return EvaluationResult(
+        returns=record.returns,
+        lengths=record.lengths,
+        returns_normalized=spec.normalise(record.returns),
+        normalization=spec.score_reference.scale_name if spec.score_reference else None,
+        other_scales={
+            one.scale_name: (record.returns - one.low) / (one.high - one.low)
+            for one in spec.other_score_references
+        },
+        first_values=record.first_values,
+        discounted_returns=record.discounted,
+    )
 
 
 def _slots_per_member(spec: EnvironmentSpec, episodes: int) -> int:
     return min(episodes, spec.evaluation_slots or episodes)
+
+
+class _Record:
+    """What the episodes of an evaluation came to so far."""
+
+    def __init__(
+        self, members: int, episodes: int, discounts: Sequence[float], reward_clip: float | None
+    ) -> None:
+        self.returns, self.discounted, self.first_values = np.zeros((3, members, episodes))
+        self.lengths = np.zeros((members, episodes), np.int64)
+        self.gamma, self.reward_clip = np.asarray(discounts, np.float64), reward_clip
+
+    def add(
+        self,
+        at: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+        reward: npt.NDArray[np.float32],
+        value: npt.NDArray[np.generic],
+    ) -> None:
+        """A step of the episodes ``at`` (members, episodes): its reward and the value of its action."""
+        time = self.lengths[at]
+        first = time == 0
+        self.first_values[at[0][first], at[1][first]] = value[first]
+        learned = reward if self.reward_clip is None else np.clip(reward, -self.reward_clip, self.reward_clip)
+        self.discounted[at] += self.gamma[at[0]] ** time * learned
+        self.returns[at] += reward
+        self.lengths[at] += 1
 
 
 def _play(
@@ -92,13 +147,12 @@ def _play(
     seeds: Sequence[int],
     slots: int,
     step: int,
-    episodes: int,
     epsilon: float,
     max_steps: int,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
+    record: _Record,
+) -> None:
     members, total = len(seeds), len(seeds) * slots
-    returns = np.zeros((members, episodes), np.float64)
-    lengths = np.zeros((members, episodes), np.int64)
+    episodes = record.lengths.shape[1]
     # Slot s of a member plays its episodes s, s + S, s + 2S, …, one after the other.
     member, episode = np.divmod(np.arange(total), slots)
     playing = np.ones(total, np.bool_)
@@ -110,24 +164,21 @@ def _play(
     observation = vector.reset(np.concatenate(environment_seeds))
     while playing.any():
         q = np.asarray(q_values(observation.reshape(members, slots, *vector.spec.observation_shape)))
-        action = q.reshape(total, -1).argmax(axis=1)
+        q = q.reshape(total, -1)
+        action = q.argmax(axis=1)
         if epsilon > 0:
-            explore.replace(action, np.flatnonzero(playing), member, episode, lengths)
+            explore.replace(action, np.flatnonzero(playing), member, episode, record.lengths)
         observation, reward, terminated, truncated = vector.step(action)
-        active_member, active_episode = member[playing], episode[playing]
-        returns[active_member, active_episode] += reward[playing]
-        lengths[active_member, active_episode] += 1
+        at = member[playing], episode[playing]
+        record.add(at, reward[playing], q[playing, action[playing]])
         ended = playing.copy()
-        ended[playing] = (terminated | truncated)[playing] | (
-            lengths[active_member, active_episode] >= max_steps
-        )
+        ended[playing] = (terminated | truncated)[playing] | (record.lengths[at] >= max_steps)
         if ended.any():
             again = ended & (episode + slots < episodes)
             episode[again] += slots
             playing &= ~ended | again
             if again.any():
                 observation = vector.restart(again)
-    return returns, lengths
 
 
 class _Exploration:

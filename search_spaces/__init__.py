@@ -6,7 +6,7 @@ from search_spaces.collect_recipe import Collect
 from search_spaces.dataset_recipe import DatasetRecipe
 from search_spaces.design import Design
 from search_spaces.errors import Problem, SpecificationError
-from search_spaces.protocol import Protocol, ResolvedProtocol
+from search_spaces.protocol import Perturbation, Protocol, ResolvedProtocol
 from search_spaces.space import Space
 from search_spaces.study import PlannedTrial, Study
 from search_spaces.trial import TrialConfig
@@ -19,6 +19,7 @@ __all__ = [
     "NamedStudy",
     "PlannedTrial",
     "Problem",
+    "Perturbation",
     "Protocol",
     "ResolvedProtocol",
     "Space",

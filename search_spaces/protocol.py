@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,26 @@ PROBE_STEPS = 2500
 _CADENCES = ("probe_every", "eval_every", "checkpoint_every_steps")
 
 
+class Perturbation(Specification):
+    """A disturbance of what agents see when they are evaluated for robustness, not when they learn.
+
+    `shift` is in pixels, `scale` a share of the image's size, `noise` a standard deviation: in units of the
+    observation, for uint8 images as a share of 255. Whether it applies to an environment is known when a study
+    is run.
+    """
+
+    kind: Literal["shift", "scale", "noise"] = Field(description="what is done to each observation")
+    amount: Positive = Field(description="how much: pixels, a share, or a standard deviation")
+
+    @model_validator(mode="after")
+    def _check_amount(self) -> Self:
+        if self.kind == "shift" and self.amount != int(self.amount):
+            raise refusal(("amount",), "must be a whole number of pixels for kind shift", self.amount)
+        if self.kind == "scale" and self.amount >= 1:
+            raise refusal(("amount",), "must be below 1 for kind scale, such as 0.1", self.amount)
+        return self
+
+
 class Protocol(Specification):
     """Cadences are in gradient steps and multiples of `log_every`; None is settled by `resolve`."""
 
@@ -26,6 +46,9 @@ class Protocol(Specification):
     eval_episodes: Count = 20
     eval_epsilon: Probability = 0.0
     eval_max_steps: Count = Field(default=27_000, description="agent steps after which an episode is cut off")
+    eval_perturbation: Perturbation | None = Field(
+        default=None, description="evaluate a second time, with this done to each observation"
+    )
     checkpoint_every_seconds: Positive = 60.0
     checkpoint_every_steps: Count | None = None
     probe_batch_size: Count = 512

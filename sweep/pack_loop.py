@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from agents.data import Dataset
-from agents.evaluation import evaluate, make_evaluation_environment
+from agents.environments import VectorEnvironment
+from agents.environments.perturbations import PerturbedVector
+from agents.evaluation import EvaluationResult, evaluate, make_evaluation_environment
 from agents.measuring import ProbeBatch
 from agents.pack import Pack
 from agents.sampling import MinibatchSampler
+from agents.true_values import TrueValues
 from sweep.checkpoints import Checkpoints
 from sweep.errors import SweepError
 from sweep.learner import learner_shape, member_hypers
@@ -80,6 +83,8 @@ class _Loop:
         members = [member_hypers(config) for config in configs]
         shape = learner_shape(spec.config, dataset.spec)
         self.seeds = [config.seed for config in configs]
+        self.discounts = [config.discount for config in configs]
+        self.true_values = TrueValues.where_known(spec.config.env, self.discounts, spec.config.reward_clip)
         self.dataset = dataset
         self.pack = Pack(
             shape,
@@ -197,24 +202,44 @@ class _Loop:
             self._report(evaluated=True)
 
     def _evaluate(self, step: int, columns: dict[str, np.ndarray]) -> np.ndarray:
-        protocol = self.protocol
         with self.watch("evaluate"):
-            outcome = evaluate(
-                lambda observations: self.pack.q_values(observations).cpu().numpy(),
-                self.spec.config.env,
-                self.seeds,
-                step=step,
-                episodes=protocol.eval_episodes,
-                epsilon=protocol.eval_epsilon,
-                max_steps=protocol.eval_max_steps,
-                environment=self.environment,
-            )
-        columns["return_mean"] = outcome.returns.mean(1)
-        columns["return_std"] = outcome.returns.std(1)
-        columns["episode_length"] = outcome.lengths.mean(1)
-        if outcome.returns_normalized is not None:
-            columns["return_normalized"] = outcome.returns_normalized.mean(1)
+            outcome = self._play(step, self.environment)
+            columns["return_mean"] = outcome.returns.mean(1)
+            columns["return_std"] = outcome.returns.std(1)
+            columns["episode_length"] = outcome.lengths.mean(1)
+            columns["value_bias"] = outcome.value_bias
+            if outcome.returns_normalized is not None:
+                columns["return_normalized"] = outcome.returns_normalized.mean(1)
+            for scale, returns in outcome.other_scales.items():
+                if "DQN" in scale:
+                    columns["return_normalized_dqn"] = returns.mean(1)
+            if self.true_values is not None:
+                # Masked: at a discount of 1 there are no true values, which is not an error of the member's.
+                columns["value_error"] = np.ma.masked_array(
+                    self.true_values.errors(self._q_values), np.isnan(self.true_values.q).any((1, 2))
+                )
+            if (perturbation := self.protocol.eval_perturbation) is not None:
+                disturbed = PerturbedVector(self.environment, perturbation.kind, perturbation.amount)
+                columns["return_mean_perturbed"] = self._play(step, disturbed).returns.mean(1)
         return outcome.returns
+
+    def _play(self, step: int, environment: VectorEnvironment) -> EvaluationResult:
+        return evaluate(
+            self._q_values,
+            self.spec.config.env,
+            self.seeds,
+            step=step,
+            episodes=self.protocol.eval_episodes,
+            epsilon=self.protocol.eval_epsilon,
+            max_steps=self.protocol.eval_max_steps,
+            discounts=self.discounts,
+            reward_clip=self.spec.config.reward_clip,
+            environment=environment,
+        )
+
+    def _q_values(self, observations: np.ndarray) -> np.ndarray:
+        values: np.ndarray = self.pack.q_values(observations).cpu().numpy()
+        return values
 
     def _checkpoint_due(self) -> bool:
         waited = time.monotonic() - self.checkpointed_at

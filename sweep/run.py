@@ -13,6 +13,8 @@ import pandas as pd
 
 from agents.data import Manifest
 from agents.environments import describe
+from agents.environments.perturbations import check_perturbation
+from agents.errors import AgentError
 from search_spaces import PlannedTrial, Study
 from sweep.datasets import check_made, find_datasets, fingerprints
 from sweep.errors import SweepError, UsageError
@@ -95,8 +97,7 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
         _check_same_sweep(store, study, options)
         found = find_datasets(root, study)
         _check_same_protocols(store, study, found)
-        for env in {recipe.env for recipe in study.datasets.values()}:
-            describe(env)
+        _check_environments(study)
         with TuneSession(options.address, options.workers, options.device) as session:
             missing = [dataset for dataset, manifest in found.items() if manifest is None]
             if missing:
@@ -136,6 +137,18 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
                 if mirror is not None:
                     complete = mirror.stop(finish=True, timeout=patience) == 0
         return _summary(store, name, time.monotonic() - began, len(todo), complete, failures)
+
+
+def _check_environments(study: Study) -> None:
+    """Refuse unknown environments, and perturbations that mean nothing for what they show."""
+    for env in {recipe.env for recipe in study.datasets.values()}:
+        describe(env)
+    for env, perturbation in {(t.config.env, t.protocol.eval_perturbation) for t in study.trials()}:
+        if perturbation is not None:
+            try:
+                check_perturbation(describe(env), perturbation.kind, perturbation.amount)
+            except AgentError as error:
+                raise UsageError(str(error)) from error
 
 
 def _check_same_sweep(store: SweepStore, study: Study, options: RunOptions) -> None:

@@ -37,23 +37,22 @@ class TabularModel:
             found = grown
         return found
 
-    def q_optimal(
-        self, discount: float, *, reward_clip: float | None = None, accuracy: float = 1e-10
-    ) -> Values:
-        """Q* ``[S, A]`` by value iteration, at most ``accuracy`` from the truth in any entry.
+    def q_optimal(self, discount: float, *, reward_clip: float | None = None) -> Values:
+        """Q* ``[S, A]``, by sweeps of value iteration until one changes no value by more than 1e-12 of the largest.
 
-        Raises ValueError for a discount outside [0, 1): the endless problem has no value at 1.
+        After each sweep the greedy policy is evaluated exactly (Howard's policy iteration), so that a discount
+        of 0.9999 takes as few sweeps as one of 0.9. Raises ValueError for a discount outside [0, 1): the
+        endless problem has no value at 1.
         """
         _check_discount(discount)
         rewards = self._rewards(reward_clip)
-        q = np.zeros_like(rewards)
+        q = rewards
         while True:
-            new = rewards + discount * self._expected(q.max(1))
-            change = np.abs(new - q).max()
-            q = new
-            # A contraction by `discount`: what is missing is at most this share of the last change.
-            if change * discount <= accuracy * (1 - discount):
-                return q
+            swept = rewards + discount * self._expected(q.max(1))
+            if np.abs(swept - q).max() <= 1e-12 * np.abs(swept).max():
+                return swept
+            greedy = np.eye(swept.shape[1])[swept.argmax(1)]
+            q = self.q_policy(greedy, discount, reward_clip=reward_clip)
 
     def q_policy(self, policy: Values, discount: float, *, reward_clip: float | None = None) -> Values:
         """Qπ ``[S, A]`` of ``policy``, action probabilities ``[S, A]``, by one linear solve.

@@ -31,6 +31,18 @@ _TERMS: dict[str, Term] = {
     "return_std": Term("Return spread", "standard deviation", "between the episodes of one evaluation"),
     "return_normalized": Term("Normalised return", "", "0 is the random agent, 1 the reference score"),
     "episode_length": Term("Episode length", "agent steps"),
+    "return_normalized_dqn": Term(
+        "Return normalised by DQN", "", "0 is the random agent, 1 an online DQN's published score"
+    ),
+    "return_mean_perturbed": Term(
+        "Perturbed return", "mean per episode", "return with disturbed observations, in the same episodes"
+    ),
+    "value_error": Term(
+        "Value error", "root mean square", "Q against the true Q*, over all reachable states and actions"
+    ),
+    "value_bias": Term(
+        "Value bias", "", "value at the start of an episode less the discounted return then obtained"
+    ),
     "srank": Term(
         "Effective rank",
         "directions",

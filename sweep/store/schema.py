@@ -41,6 +41,10 @@ MEASURES = (
     "return_std",
     "return_normalized",
     "episode_length",
+    "return_normalized_dqn",
+    "return_mean_perturbed",
+    "value_error",
+    "value_bias",
 )
 """What is measured, float64, null where it was not taken at that step."""
 

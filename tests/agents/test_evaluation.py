@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from bsuite.environments.catch import Catch
 
-from agents.environments import atari, make
+from agents.environments import ScoreReference, atari, describe, make
+from agents.environments.perturbations import PerturbedVector
 from agents.evaluation import evaluate, make_evaluation_environment
 from agents.randomness import generator
 
@@ -167,3 +168,67 @@ def test_senseless_settings_are_refused(wrong):
 def test_an_environment_of_another_size_is_refused():
     with pytest.raises(ValueError, match=r"has 20 slots .* 2 members with 20 episodes need 40"):
         play(follow_the_ball, [0, 1], environment=make_evaluation_environment(CATCH, 1, 20))
+
+
+def valued(value, sign=1):
+    """Follow the ball; the action taken is worth ``value``."""
+    return lambda observations: follow_the_ball(observations, sign) + value - 1
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_value_bias_is_the_first_value_less_the_discounted_return(sign):
+    # Catch pays ±1 at its ninth step: γ⁸ of it at the start.
+    result = play(valued(0.7, sign), [0, 1], discounts=[0.9, 0.5])
+    np.testing.assert_allclose(result.first_values, 0.7)
+    obtained = result.returns * np.array([[0.9**8], [0.5**8]])
+    np.testing.assert_allclose(result.discounted_returns, obtained)
+    np.testing.assert_allclose(result.value_bias, (0.7 - obtained).mean(1))
+
+
+def test_the_value_bias_is_of_the_action_taken_and_of_rewards_as_learned():
+    options = {"env_id": "bsuite/mountain_car/0", "episodes": 4, "max_steps": 3}
+    ranked = np.array([5.0, 1.0, 9.0])
+    result = play(
+        lambda o: np.tile(ranked, (*o.shape[:2], 1)), [0], discounts=[0.5], reward_clip=0.1, **options
+    )
+    np.testing.assert_allclose(result.first_values, 9)
+    np.testing.assert_allclose(result.discounted_returns, -0.1 * (1 + 0.5 + 0.25))
+    np.testing.assert_allclose(result.returns, -3)
+    explored = play(lambda o: np.tile(ranked, (*o.shape[:2], 1)), range(20), epsilon=1.0, **options)
+    assert set(np.unique(explored.first_values)) == {1.0, 5.0, 9.0}
+
+
+def test_later_episodes_of_a_slot_have_first_values_of_their_own(monkeypatch):
+    monkeypatch.setattr(atari, "EVALUATION_SLOTS", 1)
+    counter = iter(range(10_000))
+    result = play(lambda o: prefer(0)(o) + next(counter), [3], env_id=ASTERIX, episodes=2, max_steps=10)
+    # Values grow by 1 a step: the second episode begins at the eleventh.
+    np.testing.assert_array_equal(result.first_values, [[1, 11]])
+
+
+def test_returns_are_given_on_every_scale_that_is_known(monkeypatch):
+    spec = describe(CATCH)
+    other = ScoreReference(low=-1, low_name="worst", high=3, high_name="online DQN", source="this test")
+    monkeypatch.setattr(
+        "agents.evaluation.describe", lambda _: spec.model_copy(update={"other_score_references": (other,)})
+    )
+    result = play(follow_the_ball, [0])
+    np.testing.assert_allclose(result.other_scales["online DQN-normalised"], 0.5)
+    np.testing.assert_allclose(result.returns_normalized, 1)
+
+
+def test_a_disturbed_evaluation_plays_the_same_episodes_and_depends_on_no_pack():
+    weights = np.random.default_rng(4).normal(size=(3, 50, 3))
+
+    def disturbed(members, seeds):
+        environment = make_evaluation_environment(CATCH, members=len(members), episodes=20)
+        noisy = PerturbedVector(environment, "noise", 0.4)
+        return play(linear(weights[members]), seeds, environment=noisy).returns
+
+    clean, together = play(linear(weights), [5, 6, 7]).returns, disturbed([0, 1, 2], [5, 6, 7])
+    assert (clean != together).any()
+    np.testing.assert_array_equal(disturbed([1], [6])[0], together[1])
+    # So little noise that it changes nothing: the balls fall in the same columns.
+    environment = make_evaluation_environment(CATCH, members=3, episodes=20)
+    faint = PerturbedVector(environment, "noise", 1e-12)
+    np.testing.assert_array_equal(play(linear(weights), [5, 6, 7], environment=faint).returns, clean)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search_spaces import Protocol, ResolvedProtocol, SpecificationError
+from search_spaces import Perturbation, Protocol, ResolvedProtocol, SpecificationError
 
 
 @pytest.mark.parametrize(
@@ -22,7 +22,7 @@ def test_cadences_left_out_follow_the_length_of_training(
 ) -> None:
     protocol = Protocol(log_every=log_every).resolve(train_steps)
     assert (protocol.probe_every, protocol.eval_every) == (probe_every, eval_every)
-    assert None not in protocol.model_dump().values()
+    assert None not in {protocol.probe_every, protocol.eval_every, protocol.checkpoint_every_steps}
 
 
 def test_cadences_that_are_given_stay() -> None:
@@ -55,6 +55,22 @@ def test_training_whose_last_step_would_not_be_logged_is_refused() -> None:
         ({"eval_episodes": 0}, "eval_episodes", "must be greater than or equal to 1"),
         ({"eval_epsilon": 1.1}, "eval_epsilon", "must be less than or equal to 1"),
         ({"eval_max_steps": 0}, "eval_max_steps", "must be greater than or equal to 1"),
+        ({"eval_perturbation": {"kind": "blur", "amount": 1}}, "eval_perturbation.kind", "must be 'shift', "),
+        (
+            {"eval_perturbation": {"kind": "noise", "amount": 0}},
+            "eval_perturbation.amount",
+            "must be greater than 0",
+        ),
+        (
+            {"eval_perturbation": {"kind": "shift", "amount": 1.5}},
+            "eval_perturbation.amount",
+            "must be a whole number of pixels",
+        ),
+        (
+            {"eval_perturbation": {"kind": "scale", "amount": 1}},
+            "eval_perturbation.amount",
+            "must be below 1 for kind scale",
+        ),
         ({"checkpoint_every_seconds": 0}, "checkpoint_every_seconds", "must be greater than 0"),
         ({"probe_batch_size": 1.5}, "probe_batch_size", "must be a valid integer"),
         ({"delta": 0}, "delta", "must be greater than 0"),
@@ -66,5 +82,13 @@ def test_a_protocol_that_cannot_be_is_refused(fields: dict[str, object], path: s
     with pytest.raises(SpecificationError) as caught:
         Protocol(**fields)
     (problem,) = caught.value.problems
-    assert problem.path == (path,)
+    assert ".".join(map(str, problem.path)) == path
     assert message in problem.message
+
+
+def test_a_perturbation_survives_being_written_and_resolved() -> None:
+    protocol = Protocol(eval_perturbation=Perturbation(kind="shift", amount=4))
+    resolved = protocol.resolve(1000)
+    assert resolved.eval_perturbation == Perturbation(kind="shift", amount=4)
+    assert ResolvedProtocol.model_validate(resolved.model_dump(mode="json")) == resolved
+    assert hash(resolved) == hash(protocol.resolve(1000))
