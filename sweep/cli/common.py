@@ -17,6 +17,7 @@ __all__ = [
     "AROUND",
     "CHOOSE",
     "Json",
+    "MlflowUri",
     "RESULTS",
     "RUN",
     "Root",
@@ -43,6 +44,9 @@ Root = Annotated[
         default_factory=default_root,
         show_default=False,
     ),
+]
+MlflowUri = Annotated[
+    str | None, typer.Option(metavar="URI", help="An MLflow server. [default: the root's own SQLite]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep's name; `sweep status` lists them.")]

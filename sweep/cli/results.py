@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.common import RESULTS, Json, Root, SweepName, console, print_json
+from sweep.cli.common import RESULTS, Json, MlflowUri, Root, SweepName, console, print_json
 
 __all__ = ["register"]
 
@@ -25,9 +25,7 @@ def register(app: typer.Typer) -> None:
 def sync(
     name: SweepName,
     root: Root,
-    mlflow_uri: Annotated[
-        str | None, typer.Option(metavar="URI", help="An MLflow server. [default: the root's own SQLite]")
-    ] = None,
+    mlflow_uri: MlflowUri = None,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Delete the sweep's runs in MLflow first.")
     ] = False,

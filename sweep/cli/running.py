@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from sweep.cli.common import RUN, Json, Root, StudyName, console, print_json
+from sweep.cli.common import RUN, Json, MlflowUri, Root, StudyName, console, print_json
 from sweep.errors import SweepError
 
 __all__ = ["register"]
@@ -71,9 +71,7 @@ def run(
     mlflow: Annotated[
         bool, typer.Option("--mlflow/--no-mlflow", help="Copy results into MLflow while training.")
     ] = True,
-    mlflow_uri: Annotated[
-        str | None, typer.Option(metavar="URI", help="An MLflow server. [default: the root's own SQLite]")
-    ] = None,
+    mlflow_uri: MlflowUri = None,
     as_json: Json = False,
 ) -> None:
     """Run a study, or go on with it: what is finished is never trained again.
