@@ -7,6 +7,7 @@ import difflib
 from agents.data.importers import (
     d4rl,
     dqn_replay,
+    minari,
     rlu_atari,
     rlu_atari_ordered,
     rlu_bsuite,
@@ -26,6 +27,7 @@ READERS: dict[str, Reader] = {
         rlu_dmlab.READER,
         d4rl.READER,
         dqn_replay.READER,
+        minari.READER,
     )
 }  # fmt: skip
 """Every reader, in the order that listings show them."""
