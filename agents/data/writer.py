@@ -40,7 +40,8 @@ class DatasetWriter:
     ``extras`` name has a row a frame and is stored as ``extra_<name>``. With a ``resume_key`` (what is made,
     from what, as JSON) the hidden folder is kept on leaving once there is a ``mark``, and the next maker with
     an equal key goes on from it, its state in ``resumed``. One with another key is refused, naming what
-    differs; ``begin_again`` makes it discard what it finds.
+    differs; ``begin_again`` makes it discard what it finds. ``frames_of`` is a dataset whose frames, and what was
+    shown beside them, this one shares: by hard links, or copies where its file system is another.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class DatasetWriter:
         columns: Mapping[str, ArrayFormat] | None = None,
         resume_key: str | None = None,
         begin_again: bool = False,
+        frames_of: Dataset | None = None,
     ) -> None:
         self.path = Path(path)
+        self.frames_of = frames_of
         self.environment = environment
         self.capacity = capacity
         self.columns = dict(columns or {})
@@ -181,7 +184,10 @@ class DatasetWriter:
         growing = {**self._growing, "subset_order": subset_order}
         for array in growing.values():
             array.finish()
-        arrays = {name: describe_array(array.path) for name, array in sorted(growing.items())}
+        arrays = {name: describe_array(array.path) for name, array in growing.items()}
+        if self.frames_of is not None:
+            arrays |= {name: self.frames_of.manifest.arrays[name] for name in self._per_frame()}
+        arrays = dict(sorted(arrays.items()))
         manifest = Manifest(
             name=self.path.name,
             environment=self.environment,
@@ -208,7 +214,7 @@ class DatasetWriter:
         # bring one more.
         frames = None if capacity is None else 3 * capacity + 1
         per_row = {"action": spec.action_format, **self.columns}
-        return {
+        formats = {
             "frames": (np.dtype(spec.observation_dtype).str, spec.frame_shape, frames),
             "frame_index": ("<i4", (spec.frame_stack + 1,), capacity),
             "reward": ("<f4", (), capacity),
@@ -220,12 +226,21 @@ class DatasetWriter:
                 for name, one in spec.extras.items()
             },
         }
+        if self.frames_of is not None:
+            formats = {name: one for name, one in formats.items() if name not in self._per_frame()}
+        return formats
+
+    def _per_frame(self) -> list[str]:
+        return ["frames", *(f"extra_{name}" for name in self.environment.extras)]
 
     def _allocate(self) -> None:
         for name, (dtype, shape, size) in self._formats().items():
             self._growing[name] = GrowingArray(self._making / f"{name}.npy", dtype, shape, size)
         spec = self.environment
-        if spec.frame_stack > 1:
+        if self.frames_of is not None:
+            for name in self._per_frame():
+                _link_or_copy(self.frames_of.path / f"{name}.npy", self._making / f"{name}.npy")
+        elif spec.frame_stack > 1:
             black = np.zeros((1, *spec.frame_shape), spec.observation_dtype)
             self.add_frames(
                 black, {name: np.zeros((1, *one.shape), one.dtype) for name, one in spec.extras.items()}
@@ -262,6 +277,14 @@ class DatasetWriter:
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = -1
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without hard links
+        with full_disk_named(target):
+            shutil.copyfile(source, target)
 
 
 def read_journal(path: Path) -> dict[str, Any] | None:
