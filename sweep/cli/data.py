@@ -11,6 +11,7 @@ from rich.table import Table
 
 from sweep.cli.common import Json, Root, console, print_json
 from sweep.cli.data_collect import collect
+from sweep.cli.data_envs import envs
 from sweep.errors import UsageError
 
 __all__ = ["app"]
@@ -27,6 +28,7 @@ DatasetName = Annotated[
 ]
 
 app.command("collect")(collect)
+app.command("envs")(envs)
 
 
 @app.command("ls")
