@@ -19,11 +19,15 @@ _ACTION_TOLERANCE = 1e-5
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with row ``row`` of a block (None: with all of it), under which key."""
+    """What is wrong with row ``row`` of a block (None: with all of it), under which key.
+
+    ``in_frame``: with what was seen before the step, and so with the step before it too.
+    """
 
     row: int | None
     key: str
     why: str
+    in_frame: bool = False
 
 
 def fit_episode(block: EpisodeBlock, plan: ImportPlan) -> tuple[EpisodeBlock, list[Problem]]:
@@ -41,7 +45,7 @@ def fit_episode(block: EpisodeBlock, plan: ImportPlan) -> tuple[EpisodeBlock, li
     rows = _rows(block, plan, steps)
     problems = [
         *(
-            replace(one, row=None if one.row is None else max(one.row - block.lead, 0))
+            replace(one, row=None if one.row is None else max(one.row - block.lead, 0), in_frame=True)
             for one in frames.problems
         ),
         *rows.problems,

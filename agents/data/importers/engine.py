@@ -114,7 +114,8 @@ class _Run:
         self.done = _finished_shards(state, plan.shards, writer)
         self.before = writer.filled
         self.verified: dict[str, str] = dict(state["verified"]) if state else {}
-        self.attempts: int = state["attempts"] + 1 if state else 1
+        # Those that finished a file.
+        self.processes: int = state["processes"] + 1 if state else 1
         self.store = BlockStore(writer, plan, state["store"] if state else None)
         self.bad = BadRecords(skip_bad_records, state["bad_records"] if state else None)
         self.meter = Meter(plan.shards, state["bytes"] if state else 0, state["seconds"] if state else 0.0)
@@ -159,7 +160,7 @@ class _Run:
                     for shard in self.plan.shards[: self.done]
                 ],
                 "verified": self.verified,
-                "attempts": self.attempts,
+                "processes": self.processes,
                 **{
                     name: round(float(rates[name]), 3)
                     for name in ("seconds", "transitions_per_second", "bytes_per_second")
@@ -194,7 +195,7 @@ class _Run:
             "bad_records": self.bad.record(),
             "bytes": self.meter.bytes_read,
             "seconds": self.meter.seconds,
-            "attempts": self.attempts,
+            "processes": self.processes,
             "verified": self.verified,
         }
 

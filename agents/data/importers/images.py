@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 __all__ = ["decode_png"]
 
+_END = b"\0\0\0\0IEND\xaeB`\x82"
+
 
 def decode_png(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     """The image as uint8: ``shape`` is ``(H, W)`` of a grey one or ``(3, H, W)`` of a coloured one.
@@ -18,6 +20,9 @@ def decode_png(data: bytes, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     from PIL import Image
 
     mode = "L" if len(shape) == 2 else "RGB"
+    if not data.endswith(_END):
+        # Pillow takes what there is of an image whose last rows are there.
+        raise ValueError(f"{len(data):,} bytes that are no whole PNG image (they do not end as one)")
     try:
         with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
             # Looked at before it is unpacked: a small file may claim to be a huge image.

@@ -124,9 +124,14 @@ def _pair(number: int, example: Example, size: int) -> _Pair:
     if first not in (_FIRST, 1) or second not in (1, _LAST):
         raise BadValue("step_type", f"is {[first, second]}; two steps of one episode are 0 or 1, then 1 or 2")
     discount = example.floats("discount", 2)[0]
+    observation = example.floats("observation", 2 * size)
+    if not np.isfinite(observation).all():
+        # Here and not in the engine, which takes the second observation for the next record's.
+        value = observation[~np.isfinite(observation)][0]
+        raise BadValue("observation", f"{value} is not a finite number")
     return _Pair(
         record=number,
-        observation=example.floats("observation", 2 * size).reshape(2, size),
+        observation=observation.reshape(2, size),
         action=example.ints("action", 2),
         step_type=(first, second),
         reward=float(example.floats("reward", 2)[0]),

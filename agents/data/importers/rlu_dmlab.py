@@ -137,7 +137,8 @@ def _previous_actions(example: Example, length: int) -> npt.NDArray[np.int64]:
         raise BadValue(
             "observations_action", f"is {one_hot[step].tolist()} at step {step}; one-hot is needed"
         )
-    return one_hot.argmax(axis=1).astype(np.int64)
+    previous: npt.NDArray[np.int64] = one_hot.argmax(axis=1)
+    return previous
 
 
 def _level(source: Source, shards: tuple[Shard, ...], options: Mapping[str, str]) -> str:

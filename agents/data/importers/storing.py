@@ -100,9 +100,10 @@ class BlockStore:
         bad_step, bad_frame = np.zeros(steps, np.bool_), np.zeros(lead + steps + 1, np.bool_)
         for row, one in {problem.row or 0: problem for problem in reversed(problems)}.items():
             refuse(block.record + row, one.key, one.why)
-            # The step and what was seen before it are one record; a problem of the lead counts as the first's.
-            bad_frame[lead + row if row else 0 : lead + row + 1] = True
             bad_step[row : row + 1] = True
+        for row in {problem.row or 0 for problem in problems if problem.in_frame}:
+            # A problem of the lead counts as the first step's.
+            bad_frame[lead + row if row else 0 : lead + row + 1] = True
         newest = lead + 1 + np.arange(steps)
         bad_until = np.concatenate([[0], np.cumsum(bad_frame)])
         usable = ~bad_step & (bad_until[newest + 1] == bad_until[np.maximum(newest - stack, 0)])
