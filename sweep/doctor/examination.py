@@ -30,6 +30,7 @@ def examine(
         checks += [
             ("python", software.python),
             ("packages", software.packages),
+            ("environments", software.environments),
             ("PyTorch", software.torch_works),
             ("C++ compiler", software.compiler),
             *([("torch.compile", software.compiled_update)] if deep else []),

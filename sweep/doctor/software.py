@@ -20,6 +20,7 @@ from sweep.settings import compiler_names, quiet_environment
 __all__ = [
     "compiler",
     "compiled_update",
+    "environments",
     "packages",
     "python",
     "ray_works",
@@ -101,6 +102,24 @@ def requirements(lines: Iterable[str]) -> Iterator[Finding]:
             yield Finding(what, f"{version} ({asked})")
         else:
             yield Finding(what, f"{version}, outside {asked}", "bad", mend)
+
+
+def environments() -> Iterator[Finding]:
+    """Which families of environments can be made. A family that is missing is no fault: it is an extra."""
+    from agents.environments import FAMILIES
+
+    there = [family.name for family in FAMILIES if family.installed()]
+    missing = [family.name for family in FAMILIES if not family.installed()]
+    found = ", ".join(there)
+    if missing:
+        found += f"; not installed: {', '.join(missing)} (`sweep data envs` says how)"
+    yield Finding("environments", found)
+    for family in FAMILIES:
+        if family.installed() and (others := family.other_versions()):
+            mend = f"if it fails: {family.install_command}"
+            yield Finding(
+                f"environments {family.name}", f"not proven with {', '.join(others)}", "warning", mend
+            )
 
 
 def torch_works() -> Iterator[Finding]:

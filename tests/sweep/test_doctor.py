@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import DATASET, study, train_all
 
+from agents.environments import Family
 from sweep.doctor import Finding, examination, examine, machine, root, software
 from sweep.doctor.questions import ask
 
@@ -74,6 +75,25 @@ def test_a_package_that_is_missing_or_out_of_range_is_bad_with_the_command_that_
 def test_all_that_the_distribution_requires_is_looked_at() -> None:
     names = {finding.what for finding in software.packages()}
     assert {"package torch", "package ray", "package mlflow", "package pyarrow", "package typer"} <= names
+
+
+def test_a_family_of_environments_that_is_missing_is_told_and_no_fault(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Family, "other_versions", lambda self: [])
+    monkeypatch.setattr(Family, "installed", lambda self: self.name not in ("dmc", "vizdoom"))
+    (finding,) = software.environments()
+    assert finding.state == "good"
+    assert finding.found.startswith("bsuite, gridworld, minatar, atari")
+    assert finding.found.endswith("; not installed: dmc, vizdoom (`sweep data envs` says how)")
+    monkeypatch.setattr(
+        Family, "other_versions", lambda self: ["mujoco 4.0 (==3.10.0)"] * (self.name == "mujoco")
+    )
+    _, other = software.environments()
+    assert (other.what, other.state) == ("environments mujoco", "warning")
+    assert "not proven with mujoco 4.0 (==3.10.0)" in other.found
+    assert "pip install" in other.mend
+    assert "mujoco==3.10.0" in other.mend
 
 
 def test_a_machine_without_a_compiler_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
