@@ -6,11 +6,13 @@ from agents.environments import (
     atari,
     bsuite_family,
     dmc_family,
+    dmlab_family,
     gridworld,
     minatar_family,
     minigrid_family,
     mujoco_family,
     robotics_family,
+    vizdoom_family,
 )
 from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, VectorEnvironment
@@ -26,6 +28,8 @@ FAMILIES: tuple[Family, ...] = (
     robotics_family.FAMILY,
     minigrid_family.FAMILY,
     dmc_family.FAMILY,
+    vizdoom_family.FAMILY,
+    dmlab_family.FAMILY,
 )
 """Every family, in the order that listings show them."""
 
