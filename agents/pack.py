@@ -113,6 +113,19 @@ class Pack:
         self._summed_steps.zero_()
         return mean
 
+    @torch.no_grad()
+    def freeze_overflowed(self) -> None:
+        """Members whose parameters are no longer finite have diverged at the last step taken.
+
+        The update judges a step by its loss, before it changes parameters: what a step does to them shows in the
+        loss of the next. Call this before members are measured, and after the last step.
+        """
+        whole = torch.ones_like(self._active)
+        for param in self.params.values():
+            whole &= torch.isfinite(param).flatten(1).all(1)
+        self._diverged_at.copy_(torch.where(self._active & ~whole, self._step, self._diverged_at))
+        self._active &= whole
+
     def synchronize(self) -> None:
         """Wait until the device has done all that it was given."""
         if self.device.type == "cuda":
@@ -135,7 +148,7 @@ class Pack:
 
     @property
     def diverged_at(self) -> np.ndarray:
-        """The step whose loss was not finite, int64 ``[N]``; -1 for members that have not diverged."""
+        """The step whose loss, or what it made of the parameters, was not finite, int64 ``[N]``; -1: not diverged."""
         return self._diverged_at[: len(self.members)].cpu().numpy()
 
     # Reading ------------------------------------------------------------------------------------------------

@@ -163,6 +163,7 @@ class _Loop:
             while self.pack.step < until:
                 count = min(_CHUNK_STEPS, until - self.pack.step)
                 self.pack.update(self.sampler.indices(self.pack.step, count))
+            self.pack.freeze_overflowed()
             self.pack.synchronize()
 
     def _record(self, step: int) -> None:

@@ -168,6 +168,23 @@ def test_a_loss_that_is_not_finite_ends_a_member_at_that_step_with_its_weights_a
     assert np.isnan(pack.take_mean_loss()).all(), "no step since the last call"
 
 
+def test_a_step_of_finite_loss_that_makes_parameters_infinite_ends_a_member_at_that_step():
+    # After its first step weights are so large that the gradients of the second, times the rate, are not numbers.
+    members = [PLAIN[0], PLAIN[1].model_copy(update={"learning_rate": 1.2e11})]
+    shape = a_shape(optimizer="sgd", hidden_sizes=(16, 8, 8))
+    pack = train(a_pack(shape, members, DATA, pack_size=3), DATA, 2)
+    assert pack.active.tolist() == [True, True], "its loss was finite"
+    before = member_state(pack, 0)
+    pack.freeze_overflowed()
+    assert pack.active.tolist() == [True, False]
+    assert pack.diverged_at.tolist() == [-1, 2]
+    assert_same_bits(member_state(pack, 0), before)
+    train(pack, DATA, 3)
+    pack.freeze_overflowed()
+    assert pack.diverged_at.tolist() == [-1, 2]
+    assert np.isfinite(pack.take_mean_loss()).all()
+
+
 # State ----------------------------------------------------------------------------------------------------------
 
 

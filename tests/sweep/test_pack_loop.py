@@ -89,6 +89,28 @@ def test_a_member_that_explodes_ends_alone(dataset_root: Path, tmp_path: Path) -
     pd.testing.assert_frame_equal(frame[~of_it].reset_index(drop=True), rows(without))
 
 
+def test_a_member_whose_last_step_overflows_has_diverged_at_that_step(tiny_root: Path) -> None:
+    # The second step's loss is finite and its gradients are not; no other follows in whose loss it could show.
+    of = study(
+        {"name": "r", "axes": {"learning_rate": {"values": [1e-3, 1.8e11]}}},
+        base={"dataset": DATASET, "optimizer": "sgd", "train_steps": 2, "hidden_sizes": [16, 8, 8]},
+        protocol={
+            "log_every": 2,
+            "probe_every": 2,
+            "eval_every": 2,
+            "eval_episodes": 1,
+            "probe_batch_size": 64,
+        },
+    )
+    train_all(tiny_root, of)
+    trials = Store(tiny_root).trials("tiny").set_index("learning_rate")
+    assert trials["status"].to_dict() == {1e-3: "finished", 1.8e11: "diverged"}
+    assert trials.loc[1.8e11, ["final_step", "diverged_step"]].tolist() == [2, 2]
+    steps = Store(tiny_root).metrics("tiny").groupby("trial_id")["step"].agg(list)
+    assert steps[trials.loc[1e-3, "trial_id"]] == [0, 2]
+    assert steps[trials.loc[1.8e11, "trial_id"]] == [0]
+
+
 # What is in them
 
 
