@@ -6,9 +6,11 @@ from search_spaces.collect_recipe import Collect
 from search_spaces.dataset_recipe import DatasetRecipe
 from search_spaces.design import Design
 from search_spaces.errors import Problem, SpecificationError
+from search_spaces.import_recipe import Import
 from search_spaces.protocol import Perturbation, Protocol, ResolvedProtocol
 from search_spaces.space import Space
 from search_spaces.study import PlannedTrial, Study
+from search_spaces.subset_recipe import Subset
 from search_spaces.trial import TrialConfig
 
 __all__ = [
@@ -16,6 +18,7 @@ __all__ = [
     "Collect",
     "DatasetRecipe",
     "Design",
+    "Import",
     "NamedStudy",
     "PlannedTrial",
     "Problem",
@@ -25,6 +28,7 @@ __all__ = [
     "Space",
     "SpecificationError",
     "Study",
+    "Subset",
     "TrialConfig",
     "load_study",
     "named_studies",

@@ -78,7 +78,8 @@ def problems_in(error: ValidationError, model: type[BaseModel] | None = None) ->
         if isinstance(cause, SpecificationError):
             problems.extend(problem.under(*path) for problem in cause.problems)
         elif line["type"] == "extra_forbidden" and model is not None:
-            problems.append(Problem(path, unknown("key", path[-1], model.model_fields), line["input"]))
+            keys = [field.alias or name for name, field in model.model_fields.items()]
+            problems.append(Problem(path, unknown("key", path[-1], keys), line["input"]))
         elif line["type"] == "missing":
             problems.append(Problem(path, _missing(str(path[-1]), model), NO_VALUE))
         elif line["type"] == "literal_error":

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from search_spaces.dataset_recipe import DatasetRecipe
 from search_spaces.design import Point
-from search_spaces.errors import PathPart, Problem, SpecificationError, refusal
+from search_spaces.errors import PathPart, Problem, SpecificationError, refusal, unknown
 from search_spaces.protocol import Protocol, ResolvedProtocol
 from search_spaces.space import Base, Space
 from search_spaces.specification import Count, Name, Specification, Text
@@ -93,7 +93,8 @@ class Study(Specification):
     @model_validator(mode="after")
     def _check(self) -> Self:
         names = [space.name for space in self.spaces]
-        problems = [
+        problems = self._check_subsets()
+        problems += [
             Problem(("spaces", i, "name"), "is the name of an earlier space: names must differ", name)
             for i, name in enumerate(names)
             if name in names[:i]
@@ -104,6 +105,28 @@ class Study(Specification):
             raise SpecificationError(problems)
         _ = self._trials
         return self
+
+    def _check_subsets(self) -> list[Problem]:
+        """A subset is of a dataset of the study, in the same environment, and in the end of one that is none."""
+        problems = []
+        for name, recipe in self.datasets.items():
+            if recipe.subset is None:
+                continue
+            of, where = recipe.subset.of, ("datasets", name, "subset", "of")
+            parent = self.datasets.get(of)
+            if parent is None:
+                problems.append(Problem(where, unknown("dataset", of, self.datasets), of))
+                continue
+            if parent.env != recipe.env:
+                message = f"must be {parent.env!r}, the environment of {of!r}"
+                problems.append(Problem(("datasets", name, "env"), message, recipe.env))
+            above, seen = parent, {name}
+            while above.subset is not None and above.name not in seen and above.subset.of in self.datasets:
+                seen.add(above.name)
+                above = self.datasets[above.subset.of]
+            if above.name in seen:
+                problems.append(Problem(where, "leads back to the dataset itself", of))
+        return problems
 
     def _check_caps(self) -> list[Problem]:
         problems = []

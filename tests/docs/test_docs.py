@@ -16,9 +16,11 @@ from search_spaces import (
     Collect,
     DatasetRecipe,
     Design,
+    Import,
     Protocol,
     Space,
     Study,
+    Subset,
     TrialConfig,
     parse_study,
 )
@@ -117,14 +119,17 @@ def test_the_tutorials_study_has_the_trials_that_the_tutorial_says() -> None:
         ("Protocol", Protocol),
         ("Datasets", DatasetRecipe),
         ("Collecting", Collect),
+        ("Importing", Import),
+        ("Subsets", Subset),
     ],
 )
 def test_every_key_of_a_study_is_in_the_reference_with_its_choices_and_default(
     heading: str, model: Any
 ) -> None:
     table = rows("reference/study-yaml.md", heading)
-    assert set(table) == set(model.model_fields)
-    for name, field in model.model_fields.items():
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    assert set(table) == set(fields)
+    for name, field in fields.items():
         choices = typing.get_args(field.annotation) if isinstance(field.annotation, LITERAL) else ()
         for choice in choices:
             assert f"`{choice}`" in table[name], f"{name} can be {choice}"
