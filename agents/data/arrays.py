@@ -15,10 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.data.manifest import ArrayInfo
+from agents.data.unfinished import JOURNAL_NAME
 from agents.errors import DatasetError
-
-JOURNAL_NAME = "journal.json"
-"""In the folder of a dataset being made: how far its maker got, where it can go on from there."""
 
 _HASH_BYTES = 16 * 2**20
 

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from agents.data.arrays import JOURNAL_NAME, GrowingArray, describe_array, full_disk_named
+from agents.data.arrays import GrowingArray, describe_array, full_disk_named
 from agents.data.dataset import LEARNER_ARRAYS, Dataset
 from agents.data.manifest import MANIFEST_NAME, Manifest, check_name, fingerprint
+from agents.data.unfinished import JOURNAL_NAME, making_folder, read_journal
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
 from agents.errors import DatasetError
 from agents.randomness import generator
@@ -65,19 +66,15 @@ class DatasetWriter:
         self.resumed: dict[str, Any] | None = None
         check_name(self.path.name)
         self._growing: dict[str, GrowingArray] = {}
-        self._making = self.path.parent / f".making-{self.path.name}"
-        self._lock_path = self.path.parent / f".making-{self.path.name}.lock"
+        self._making = making_folder(self.path)
+        self._lock_path = self._making.with_name(f"{self._making.name}.lock")
         self._lock = -1
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = _take_lock(self._lock_path, self.path)
         try:
-            if self.path.exists():
-                raise DatasetError(
-                    f"dataset {self.path.name!r} exists already in {self.path.parent}. Choose another name, "
-                    "or delete that folder first."
-                )
+            check_free(self.path)
             if not self._resume():
                 shutil.rmtree(self._making, ignore_errors=True)
                 self._making.mkdir()
@@ -287,18 +284,14 @@ def _link_or_copy(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
 
 
-def read_journal(path: Path) -> dict[str, Any] | None:
-    """What the unfinished maker of dataset ``path`` noted last: ``resume_key``, ``filled``, ``state``.
-
-    None where there is none that could be gone on with.
-    """
-    try:
-        journal: dict[str, Any] = json.loads(
-            (path.parent / f".making-{path.name}" / JOURNAL_NAME).read_text(encoding="utf-8")
+def check_free(path: Path) -> None:
+    """Raises DatasetError where there is a dataset ``path`` already, or where its name is not allowed."""
+    check_name(path.name)
+    if path.exists():
+        raise DatasetError(
+            f"dataset {path.name!r} exists already in {path.parent}. Choose another name, or delete that "
+            "folder first."
         )
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    return journal
 
 
 def _differences(begun: str, asked: str) -> str:

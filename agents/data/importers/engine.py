@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from agents.data.importers.registry import find_reader
 from agents.data.importers.source import Shard, Source
 from agents.data.importers.storing import BlockStore
 from agents.data.provenance import provenance
-from agents.data.writer import DatasetWriter
+from agents.data.writer import DatasetWriter, check_free
 from agents.errors import DatasetError
 
-__all__ = ["ImportProgress", "import_dataset"]
+__all__ = ["Import", "ImportProgress", "import_dataset", "prepare_import"]
 
 _ENGINE_VERSION = 1
 _NO_OPTIONS: Mapping[str, str] = {}
@@ -53,71 +53,124 @@ def import_dataset(
 
     Raises DatasetError naming shard, record and key, and the remedy, for what cannot be imported.
     """
-    reader = find_reader(format)
-    path = Path(path)
+    prepared = prepare_import(
+        format,
+        url,
+        path,
+        options=options,
+        shards=shards,
+        max_transitions=max_transitions,
+        skip_bad_records=skip_bad_records,
+        checksums=checksums,
+        cache=cache,
+        begin_again=begin_again,
+    )
+    return prepared.run(progress)
+
+
+def prepare_import(
+    format: str,
+    url: str,
+    path: Path,
+    *,
+    options: Mapping[str, str] = _NO_OPTIONS,
+    shards: str | None = None,
+    max_transitions: int | None = None,
+    skip_bad_records: int = 0,
+    checksums: Mapping[str, str] | None = None,
+    cache: Path | None = None,
+    begin_again: bool = False,
+) -> Import:
+    """Look at the source and check what is asked, as ``import_dataset`` takes it; nothing is written.
+
+    Raises DatasetError for what could not be meant: an unknown format or option, a source that is not there
+    or holds nothing of the format, a name that is taken.
+    """
+    reader, path = find_reader(format), Path(path)
+    check_free(path)
     if max_transitions is not None and max_transitions < 1:
         raise DatasetError(f"max_transitions is {max_transitions}; it must be at least 1")
     if skip_bad_records < 0:
         raise DatasetError(f"skip_bad_records is {skip_bad_records}; it must be at least 0")
     if isinstance(reader, KnowsNames):
         url = reader.locate(url, options)
+    if "://" not in url:
+        url = str(Path(url).expanduser().absolute())
     source = Source(url, cache=cache or path.parent.parent / "cache" / "sources", checksums=checksums)
-    if isinstance(reader, CopiesWhole):
-        if shards is not None or max_transitions is not None:
-            raise DatasetError(f"{format} copies a dataset as it is: leave out shards and max_transitions.")
-        return reader.copy(source, path, options)
-    plan = reader.plan(source, options)
-    plan = replace(plan, shards=_chosen(plan.shards, shards, format, url))
     asked = {
         "format": format,
         "source": url,
         "options": dict(sorted(options.items())),
         "shards": shards,
         "max_transitions": max_transitions,
-        "environment": plan.environment.model_dump(mode="json"),
-        "columns": {name: one.model_dump(mode="json") for name, one in sorted(plan.columns.items())},
-        "engine": _ENGINE_VERSION,
     }
-    with DatasetWriter(
-        path,
-        plan.environment,
-        None,
-        columns=plan.columns,
-        resume_key=json.dumps(asked, sort_keys=True),
-        begin_again=begin_again,
-    ) as writer:
-        run = _Run(reader, source, plan, writer, max_transitions, skip_bad_records, progress)
-        try:
-            run.read()
-            return run.finish(asked)
-        finally:
-            run.store.close()
+    whole = isinstance(reader, CopiesWhole)
+    if whole and (shards is not None or max_transitions is not None):
+        raise DatasetError(f"{format} copies a dataset as it is: leave out shards and max_transitions.")
+    plan = None
+    if not whole:
+        plan = reader.plan(source, options)
+        plan = replace(plan, shards=_chosen(plan.shards, shards, format, url))
+    return Import(reader, source, path, plan, asked, skip_bad_records, begin_again)
+
+
+@dataclass(frozen=True)
+class Import:
+    """What ``prepare_import`` found; ``plan`` is None where the reader copies a dataset as it is."""
+
+    reader: Reader
+    source: Source
+    path: Path
+    plan: ImportPlan | None
+    asked: dict[str, Any]
+    skip_bad_records: int
+    begin_again: bool
+
+    def run(self, progress: OnProgress | None = None) -> Dataset:
+        """Import. Raises DatasetError."""
+        plan = self.plan
+        if plan is None:
+            assert isinstance(self.reader, CopiesWhole)
+            return self.reader.copy(self.source, self.path, self.asked["options"])
+        key = {
+            **self.asked,
+            "environment": plan.environment.model_dump(mode="json"),
+            "columns": {name: one.model_dump(mode="json") for name, one in sorted(plan.columns.items())},
+            "engine": _ENGINE_VERSION,
+        }
+        with DatasetWriter(
+            self.path,
+            plan.environment,
+            None,
+            columns=plan.columns,
+            resume_key=json.dumps(key, sort_keys=True),
+            begin_again=self.begin_again,
+        ) as writer:
+            run = _Run(self, plan, writer, progress)
+            try:
+                run.read()
+                return run.finish()
+            finally:
+                run.store.close()
 
 
 class _Run:
     """The shards one after the other, a mark after each."""
 
     def __init__(
-        self,
-        reader: Reader,
-        source: Source,
-        plan: ImportPlan,
-        writer: DatasetWriter,
-        max_transitions: int | None,
-        skip_bad_records: int,
-        progress: OnProgress | None,
+        self, asked: Import, plan: ImportPlan, writer: DatasetWriter, progress: OnProgress | None
     ) -> None:
         state = writer.resumed
-        self.reader, self.plan, self.writer, self.progress = reader, plan, writer, progress
-        self.source = source
-        self.max_transitions = max_transitions
+        self.asked, self.plan, self.writer, self.progress = asked.asked, plan, writer, progress
+        self.reader, self.source = asked.reader, asked.source
+        self.max_transitions: int | None = asked.asked["max_transitions"]
         self.done = _finished_shards(state, plan.shards, writer)
         self.before = writer.filled
         self.verified: dict[str, str] = dict(state["verified"]) if state else {}
         # Those that finished a file.
         self.processes: int = state["processes"] + 1 if state else 1
         self.store = BlockStore(writer, plan, state["store"] if state else None)
-        self.bad = BadRecords(skip_bad_records, state["bad_records"] if state else None)
+        self.bad = BadRecords(asked.skip_bad_records, state["bad_records"] if state else None)
         self.meter = Meter(plan.shards, state["bytes"] if state else 0, state["seconds"] if state else 0.0)
         self.shard = ""
 
@@ -141,7 +194,7 @@ class _Run:
             self.writer.mark(self._state())
             self._report()
 
-    def finish(self, asked: Mapping[str, Any]) -> Dataset:
+    def finish(self) -> Dataset:
         """Make the dataset visible."""
         if not self.writer.filled:
             raise DatasetError(
@@ -153,7 +206,7 @@ class _Run:
         record = {
             **provenance(),
             "import": {
-                **{name: value for name, value in asked.items() if name not in ("environment", "columns")},
+                **self.asked,
                 "bad_records": self.bad.record(),
                 "files": [
                     {"name": shard.name, "size": shard.size, "sha256": shard.sha256}
