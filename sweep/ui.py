@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep import guarded
 from sweep.errors import SweepError, UsageError
 from sweep.mirror import embedded_tracking_uri
 from sweep.mirror.tracking import QUIET
@@ -128,6 +129,8 @@ def choose_port(host: str, wanted: int | None, first: int, option: str) -> int:
 class MlflowServer:
     """A real `mlflow server` as a child process, started on entering the block and ended with it.
 
+    It ends with this process too, however that ended.
+
     `tracking_uri` is its database (`sqlite:///...`, `postgresql://...`), `artifacts` the folder it keeps
     artifacts in, `log` the file its output goes to.
     """
@@ -179,9 +182,10 @@ class MlflowServer:
         }
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(
-                self._command,
+                [sys.executable, guarded.__file__, *self._command],
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                # Never written to: its end is how the server learns of ours.
+                stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 # A group of its own: the server has children, which end with it.
@@ -207,6 +211,8 @@ class MlflowServer:
         # Children that outlived their parent's polite end.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        if process.stdin is not None:
+            process.stdin.close()
 
     def check(self) -> None:
         """Raise SweepError if the server has ended by itself."""

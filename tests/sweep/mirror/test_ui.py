@@ -69,14 +69,29 @@ def test_serves_the_roots_runs_and_reports_until_told_to_end(root: Path) -> None
         assert None not in of
         assert len(client.search_runs([summary.experiment_id], view["searchFilter"])) == len(study.trials)
         assert get(f"{reports_url}/demo.html") == "<h1>the report</h1>"
-        # MLflow's command and its web server, and none of its seven job processes.
-        assert 1 <= len(family) <= 3
+        # MLflow's command, its web server and who watches them, and none of its seven job processes.
+        assert 1 <= len(family) <= 4
         for child in family:
             assert child.environ()["MLFLOW_DISABLE_TELEMETRY"] == "true"
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(30) == 0
     assert not [child for child in family if child.is_running() and child.status() != "zombie"]
+    with pytest.raises(urllib.error.URLError):
+        get(mlflow_url)
+
+
+def test_a_server_ends_with_a_command_that_was_killed(root: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", SERVE, str(root)], stdout=subprocess.PIPE, text=True)
+    mlflow_url = process.stdout.readline().split()[0]
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert "<html" in get(mlflow_url)
+    assert family
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    _, alive = psutil.wait_procs(family, timeout=60)
+    assert not alive
     with pytest.raises(urllib.error.URLError):
         get(mlflow_url)
 
