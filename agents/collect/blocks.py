@@ -19,9 +19,9 @@ _BLOCK_STEPS = 512
 class BlockStore:
     """Takes steps of B slots and writes them to ``writer``; use as a context manager.
 
-    A step costs a few copies here. Numbering frames, stacks and episodes is done for a whole block at once,
-    and the block is written by a thread of its own while the environment goes on: the system calls that write
-    do not hold Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
+    A step costs a few copies here. Frames, stacks and episodes are numbered for a whole block at once, and it
+    is written, by a thread of its own while the environment goes on: neither large arrays nor system calls
+    hold Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
 
     ``total`` transitions are kept; steps beyond them are dropped. ``checkpoints`` (None: no such column) is
     the number of equal stretches of training to tell apart.
@@ -40,12 +40,12 @@ class BlockStore:
             self._newest = slice(spec.observation_shape[0] - spec.observation_shape[0] // self._stack, None)
         frame_bytes = np.dtype(spec.observation_dtype).itemsize * int(np.prod(self._frame_shape))
         rows = max(1, min(_BLOCK_STEPS, _BLOCK_BYTES // (2 * self.slots * frame_bytes)))
-        self._blocks = [_Block(vector, rows) for _ in range(2)]
-        self._block = self._blocks[0]
+        # One is filled while the other is written.
+        self._block, self._spare = _Block(vector, rows), _Block(vector, rows)
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="collected-data")
         self._writing: Future[None] | None = None
         self._written = 0
-        # What numbering carries from block to block; frames count from the first that this store adds.
+        # What numbering carries from block to block; touched by the writing thread only.
         self._frames = 0
         self._episodes = self.slots
         self._episode = np.arange(self.slots, dtype=np.int32)
@@ -98,12 +98,10 @@ class BlockStore:
 
     def flush(self, *, wait: bool = True) -> None:
         """Hand over what was added; ``wait`` until it is written, so that a learner can read it."""
-        block = self._block
-        if block.steps:
-            rows = self._numbered(block)
+        if self._block.steps:
             self._wait()
-            self._writing = self._threads.submit(self._write, block, *rows)
-            self._block = self._blocks[1 - self._blocks.index(block)]
+            self._writing = self._threads.submit(self._write, self._block)
+            self._block, self._spare = self._spare, self._block
         if wait:
             self._wait()
 
@@ -112,7 +110,8 @@ class BlockStore:
         if writing is not None:
             writing.result()
 
-    def _write(self, block: _Block, frames: int, rows: dict[str, Any]) -> None:
+    def _write(self, block: _Block) -> None:
+        frames, rows = self._numbered(block)
         extras = {name: array[:frames] for name, array in block.extras.items()}
         self.writer.add_frames(block.frames[:frames], extras)
         self.writer.add_transitions(**rows)
@@ -159,11 +158,12 @@ class BlockStore:
         numbers[1:][began] = self._episodes + np.arange(counts.sum())
         numbers = np.maximum.accumulate(numbers, axis=0)
 
-        for reward, which, some in zip(block.reward, ended, np.any(ended, axis=1), strict=False):
-            self._returns += reward
-            if some:
-                self.finished_returns += self._returns[which].tolist()
-                self._returns[which] = 0
+        # Sums of whole blocks, less what had been summed when each slot's episode began.
+        sums = np.concatenate([np.zeros((1, slots)), np.cumsum(block.reward[:steps], axis=0, dtype=np.float64)])
+        since = step - age
+        before = np.take_along_axis(sums, np.maximum(since, 0), axis=0) - np.where(since < 1, self._returns, 0)
+        self.finished_returns += (sums[1:] - before[:-1])[ended].tolist()
+        self._returns = sums[-1] - before[-1]
 
         rows: dict[str, Any] = {
             "frame_index": index.reshape(-1, stack + 1)[:kept],

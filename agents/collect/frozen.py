@@ -77,9 +77,9 @@ class FrozenActor(FixedActor):
 
     def act(self, observation: npt.NDArray[np.generic], step: int) -> Actions:
         """See ``Actor.act``."""
-        with self._torch.inference_mode():
-            inputs = self._torch.from_numpy(observation)
-            if self._scale:
-                inputs = inputs.float().div_(255.0)
-            greedy: Actions = self._network.apply(self._params, inputs)[0].argmax(1).numpy()
+        # Weights that want no gradient record none, so no inference mode needs to be entered, step by step.
+        inputs = self._torch.from_numpy(observation)
+        if self._scale:
+            inputs = inputs.float().div_(255.0)
+        greedy: Actions = self._network.apply(self._params, inputs)[0].numpy().argmax(1)
         return self._exploration.apply(greedy, self._epsilon) if self._epsilon > 0 else greedy

@@ -16,7 +16,7 @@ from agents.randomness import generator
 
 RECENT_EPISODES = 100
 PROGRESS_SECONDS = 0.5
-PARTS = ("environment", "acting", "storing", "learning")
+PARTS = ("starting", "environment", "acting", "storing", "learning")
 
 
 class Run:
@@ -43,11 +43,10 @@ class Run:
         slots, probability = vector.num_envs, spec.random_action_noise
         noise = Replacement(spec.seed, "noise", slots, vector.spec)
         seeds = generator(spec.seed, "collect", "environment").integers(SEED_LIMIT, size=slots)
-        self.clock.begin()
+        self.clock.last = self.started
         observation = vector.reset(seeds)
-        charge("environment")
         store.begin(observation)
-        charge("storing")
+        charge("starting")
         done, report_at = 0, self.clock.last + PROGRESS_SECONDS
         while done < spec.steps:
             action = actor.act(observation, done)
@@ -111,9 +110,6 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.last = 0.0
-
-    def begin(self) -> None:
-        self.last = time.perf_counter()
 
     def charge(self, part: str) -> None:
         now = time.perf_counter()

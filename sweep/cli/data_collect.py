@@ -98,7 +98,7 @@ def collect(
 
     - `sweep data collect atari/Asterix --name asterix --steps 20480 --network nature_dqn`
 
-    - `sweep data collect mujoco/hopper --name hopper-random --steps 8192 --agent random`
+    - `sweep data collect mujoco/Hopper --name hopper-random --steps 8192 --agent random`
 
     - `sweep data collect bsuite/catch/0 --name catch-good --steps 8192 --agent demo/0123456789abcdef
       --epsilon 0.05` plays what a trial of the sweep `demo` has learnt
