@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.environments.atari_games import GAMES
+from agents.environments.atari_scores import ONLINE_DQN, ONLINE_DQN_SOURCE
 from agents.environments.family import Family
 from agents.environments.protocol import EnvironmentSpec, ScoreReference, StepResult, check_seeds
 
@@ -27,9 +28,16 @@ def env_ids() -> list[str]:
 
 
 def describe(env_id: str) -> EnvironmentSpec:
-    """The description of ``atari/<Game>``; no emulator is started."""
-    game = GAMES[env_id.removeprefix("atari/")]
-    reference = None
+    """The description of ``atari/<Game>``; no emulator is started.
+
+    Normalised scores are of random and human play; the 46 games of RL Unplugged have another scale as well,
+    from random play to an online DQN. Carnival and Pooyan have neither: no score of random play is published
+    for them.
+    """
+    name = env_id.removeprefix("atari/")
+    game = GAMES[name]
+    reference: ScoreReference | None = None
+    others: tuple[ScoreReference, ...] = ()
     if game.random_score is not None and game.human_score is not None:
         reference = ScoreReference(
             low=game.random_score,
@@ -37,6 +45,16 @@ def describe(env_id: str) -> EnvironmentSpec:
             high=game.human_score,
             high_name="human",
             source="google-deepmind/dqn_zoo atari_data.py",
+        )
+    if game.random_score is not None and name in ONLINE_DQN:
+        others = (
+            ScoreReference(
+                low=game.random_score,
+                low_name="random",
+                high=ONLINE_DQN[name],
+                high_name="online-DQN",
+                source=ONLINE_DQN_SOURCE,
+            ),
         )
     return EnvironmentSpec(
         env_id=env_id,
@@ -46,6 +64,7 @@ def describe(env_id: str) -> EnvironmentSpec:
         frame_stack=FRAME_STACK,
         evaluation_slots=EVALUATION_SLOTS,
         score_reference=reference,
+        other_score_references=others,
         requires=" ".join(REQUIRES),
     )
 

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,10 +70,10 @@ def test_zero_slots_are_refused():
 
 
 def test_describing_every_environment_starts_nothing():
+    modules = {module for family in FAMILIES for module in family.modules} | {"torch", "pandas", "scipy"}
     code = (
         "import sys; from agents.environments import describe, env_ids; [describe(e) for e in env_ids()];"
-        "heavy = {'torch', 'bsuite', 'ale_py', 'gymnasium', 'pandas', 'scipy', 'minatar', 'mujoco'};"
-        "print(sorted(heavy & set(sys.modules)))"
+        f"print(sorted({modules!r} & set(sys.modules)))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
@@ -84,3 +86,24 @@ def test_every_id_is_there_once_and_belongs_to_the_family_it_names():
         assert describe(env_id).env_id == env_id
     counts = {family.name: len(family.env_ids()) for family in FAMILIES}
     assert (counts["bsuite"], counts["atari"], counts["minatar"], counts["gridworld"]) == (83, 104, 5, 100)
+
+
+def test_the_extras_of_the_distribution_are_what_the_families_ask_for():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text(encoding="utf-8"))[
+        "project"
+    ]
+    extras = project["optional-dependencies"]
+    for family in FAMILIES:
+        if family.extra is not None:
+            assert tuple(extras[family.extra]) == family.requires
+        else:
+            assert set(family.requires) <= set(project["dependencies"]), family.name
+    (everything,) = extras["envs"]
+    named = set(everything.removeprefix("rankscope[").removesuffix("]").split(","))
+    assert named == {family.extra for family in FAMILIES} - {None}
+
+
+def test_what_is_installed_is_in_versions_that_run_together():
+    for family in FAMILIES:
+        assert family.other_versions() == []
+        assert family.installed() == (family.name != "dmlab")

@@ -5,6 +5,7 @@ from slots import roll
 
 from agents.environments import atari, describe, make
 from agents.environments.atari_games import GAMES
+from agents.environments.atari_scores import ONLINE_DQN, RL_UNPLUGGED_GAMES, TUNING_GAMES
 
 
 def test_atari_plays_as_the_bare_emulator_with_sticky_actions_at_every_frame():
@@ -96,3 +97,45 @@ def test_scores_are_put_on_the_scale_of_their_references():
     assert asterix.score_reference.scale_name == "human-normalised"
     np.testing.assert_allclose(asterix.normalise(np.array([210.0, 8503.3, 4356.65])), [0, 1, 0.5])
     assert describe("atari/Pooyan").normalise(np.zeros(2)) is None
+
+
+def test_rl_unpluggeds_46_games_are_there():
+    assert len(RL_UNPLUGGED_GAMES) == len(set(RL_UNPLUGGED_GAMES)) == 46
+    assert set(RL_UNPLUGGED_GAMES) <= set(GAMES)
+    assert len(TUNING_GAMES) == 9
+    assert set(TUNING_GAMES) <= set(RL_UNPLUGGED_GAMES)
+    # Of Dopamine's 60 games these 14 are not in RL Unplugged.
+    left_out = (
+        "AirRaid Asteroids Berzerk Bowling ElevatorAction JourneyEscape MontezumaRevenge Pitfall PrivateEye"
+    )
+    left_out += " Skiing Solaris Tennis Tutankham Venture"
+    assert not set(RL_UNPLUGGED_GAMES) & set(left_out.split())
+
+
+def test_a_second_scale_runs_from_random_play_to_an_online_dqn():
+    without = {"Carnival", "Pooyan"}
+    for name, game in GAMES.items():
+        spec = describe(f"atari/{name}")
+        if name not in RL_UNPLUGGED_GAMES or name in without:
+            assert spec.other_score_references == ()
+            continue
+        (scale,) = spec.other_score_references
+        assert (scale.scale_name, scale.low) == ("online-DQN-normalised", game.random_score)
+        assert scale.low < scale.high == ONLINE_DQN[name]
+        assert "training returns, iterations 189-198 of 5 runs" in scale.source
+    assert {
+        name for name in RL_UNPLUGGED_GAMES if describe(f"atari/{name}").score_reference is None
+    } == without
+
+
+def test_an_online_dqns_score_is_the_mean_of_its_last_ten_iterations():
+    # The Values of Iteration 189 to 198 of Agent "DQN" in google/dopamine baselines/atari/data/pong.json.
+    runs = [
+        [17.524272, 17.679612, 17.847619, 17.588235, 17.699029, 17.485437, 16.960784, 17.186275, 17.330097, 17.460784],
+        [16.776596, 16.8125, 17.166667, 16.894737, 16.276596, 16.694737, 17.041667, 16.463158, 16.157895, 16.43617],
+        [16.15, 16.14, 15.94, 16.11, 15.6, 15.920792, 16.621359, 16.480392, 16.692308, 17.152381],
+        [11.22619, 6.146667, 3.728571, 6.3625, 11.662791, 9.4, 4.030769, 11.197531, 12.566265, 13.023256],
+        [18.688, 18.688, 18.52459, 18.577236, 18.836066, 18.672131, 18.845528, 18.739837, 18.888, 18.976],
+    ]  # fmt: skip
+    assert np.shape(runs) == (5, 10)
+    assert ONLINE_DQN["Pong"] == round(float(np.mean(runs)), 2)
