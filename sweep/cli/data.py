@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -12,14 +12,18 @@ from rich.table import Table
 from sweep.cli.common import Json, Root, console, print_json
 from sweep.cli.data_collect import collect
 from sweep.cli.data_envs import envs
+from sweep.cli.data_import import how_to_go_on, import_data, size
 from sweep.errors import UsageError
+
+if TYPE_CHECKING:
+    from agents.data.unfinished import Unfinished
 
 __all__ = ["app"]
 
 app = typer.Typer(
     help=(
-        "Datasets: list, look at, collect, verify.\n\n`sweep run` collects what its study has a recipe for; these "
-        "commands are for data of your own, which a study uses with `existing: true`."
+        "Datasets: list, look at, collect, import, verify.\n\n`sweep run` makes what its study has a recipe for; "
+        "these commands are for data of your own, which a study uses with `existing: true`."
     ),
     no_args_is_help=True,
 )
@@ -28,6 +32,7 @@ DatasetName = Annotated[
 ]
 
 app.command("collect")(collect)
+app.command("import")(import_data)
 app.command("envs")(envs)
 
 
@@ -38,13 +43,16 @@ def list_all(root: Root, as_json: Json = False) -> None:
     Example: `sweep data ls --json`
     """
     from agents.data import list_datasets
+    from agents.data.unfinished import list_unfinished
 
-    found = list_datasets(root)
+    found, unfinished = list_datasets(root), list_unfinished(root)
     if as_json:
-        print_json([_row(one) for one in found])
+        print_json(
+            [*map(_row, found), *({"name": one.name, "problem": _progress(one)} for one in unfinished)]
+        )
         return
-    if not found:
-        console.print(f"no datasets under {root} yet; `sweep data collect` makes one.")
+    if not found and not unfinished:
+        console.print(f"no datasets under {root} yet; `sweep data collect` or `sweep data import` makes one.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for header in ("name", "environment", "transitions", "episodes", "return", "size"):
@@ -61,12 +69,16 @@ def list_all(root: Root, as_json: Json = False) -> None:
             f"{row['transitions']:,}",
             f"{row['episodes']:,}",
             "" if mean is None else f"{mean:.3g}",
-            _size(row["bytes"]),
+            size(row["bytes"]),
         )
     console.print(table)
     for one in found:
         if one.problem is not None:
             console.print(f"[red]damaged[/red] {escape(one.problem)}", highlight=False, soft_wrap=True)
+    for unready in unfinished:
+        console.print(
+            f"[yellow]{unready.name}[/yellow] {escape(_progress(unready))}", highlight=False, soft_wrap=True
+        )
     console.print("\nnext: sweep data show NAME, for fingerprint and provenance", highlight=False)
 
 
@@ -121,7 +133,6 @@ def _row(listing: Any) -> dict[str, Any]:
     manifest = listing.manifest
     if manifest is None:
         return {"name": listing.name, "problem": listing.problem}
-    recipe = manifest.provenance.get("recipe") or {}
     return {
         "name": listing.name,
         "env": manifest.env,
@@ -130,13 +141,22 @@ def _row(listing: Any) -> dict[str, Any]:
         "mean_return": manifest.mean_return,
         "bytes": manifest.size_bytes,
         "fingerprint": manifest.fingerprint,
-        "source": f"collected by {recipe['agent']}" if "agent" in recipe else "unknown",
+        "source": _source(manifest.provenance),
     }
 
 
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+def _source(provenance: dict[str, Any]) -> str:
+    recipe, imported = provenance.get("recipe") or {}, provenance.get("import") or {}
+    if "agent" in recipe:
+        return f"collected by {recipe['agent']}"
+    return f"{imported['format']} {imported['source']}" if "format" in imported else "unknown"
+
+
+def _progress(one: Unfinished) -> str:
+    if "format" not in one.asked:
+        return f"unfinished: {one.transitions:,} transitions so far; delete {one.path} to discard them"
+    done = f"{len(one.state.get('shards', []))} of {one.state.get('of', '?')} files"
+    so_far = f"{done}, {one.transitions:,} transitions"
+    if one.running:
+        return f"is being imported: {so_far} so far"
+    return f"unfinished import: {so_far}. `{how_to_go_on(one)}` goes on; --begin-again with it starts anew"
