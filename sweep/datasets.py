@@ -1,37 +1,50 @@
-"""The datasets of a study: found under the root, or made once by their recipes."""
+"""The datasets of a study: found under the root, or refused because they were made otherwise."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.data import Manifest, read_manifest
+from agents.data.remote import linked_url
 from agents.errors import DatasetError
-from search_spaces import DatasetRecipe, Study
+from search_spaces import DatasetRecipe, Import, Study, Subset
 from sweep.errors import UsageError
 from sweep.store import files
 
 if TYPE_CHECKING:
     from agents.collect import CollectSpec, Progress
 
-__all__ = ["collect_dataset", "collect_spec", "find_datasets", "fingerprints", "progress_file"]
+__all__ = ["check_made", "collect_dataset", "collect_spec", "find_datasets", "fingerprints", "progress_file"]
 
 
 def find_datasets(root: Path, study: Study) -> dict[str, Manifest | None]:
-    """The manifest of each dataset of the study; None for one that is yet to be collected.
+    """The manifest of each dataset of the study; None for one that is yet to be made.
 
     Raises UsageError for a dataset that should exist and does not, that is of another environment, or that
     another recipe made; DatasetError for one that is damaged.
     """
-    return {name: _find(root / "datasets" / name, recipe) for name, recipe in study.datasets.items()}
+    found = {name: _find(root / "datasets" / name, recipe) for name, recipe in study.datasets.items()}
+    for name, recipe in study.datasets.items():
+        manifest = found[name]
+        if recipe.subset is not None and manifest is not None:
+            _check_parent(root / "datasets" / name, manifest, recipe.subset, found[recipe.subset.of])
+    return found
 
 
-def fingerprints(study: Study, found: dict[str, Manifest | None]) -> dict[str, str]:
+def fingerprints(study: Study, found: Mapping[str, Manifest | None]) -> dict[str, str]:
     """What stands for each dataset in a trial's id: its fingerprint, or its recipe while it is not made."""
-    return {
-        name: manifest.fingerprint if manifest else study.datasets[name].recipe_id()
-        for name, manifest in found.items()
-    }
+    prints: dict[str, str] = {}
+
+    def settle(name: str) -> str:
+        if name not in prints:
+            manifest, recipe = found[name], study.datasets[name]
+            parent = settle(recipe.subset.of) if recipe.subset is not None and manifest is None else None
+            prints[name] = manifest.fingerprint if manifest else recipe.recipe_id(parent)
+        return prints[name]
+
+    return {name: settle(name) for name in found}
 
 
 def collect_spec(recipe: DatasetRecipe) -> CollectSpec:
@@ -62,52 +75,8 @@ def collect_dataset(
 
 
 def progress_file(root: Path, name: str) -> Path:
-    """Where a process that collects says how far it is."""
+    """Where a process that makes a dataset says how far it is."""
     return root / "datasets" / f".{name}.progress.json"
-
-
-def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
-    if not folder.exists():
-        if recipe.collect is None:
-            raise UsageError(
-                f"dataset {recipe.name!r}: {folder} does not exist, and the study says `existing: true`. Put it "
-                "there (`sweep data collect`), give another --root, or give the study a `collect` recipe."
-            )
-        return None
-    manifest = read_manifest(folder)
-    if manifest.environment.env_id != recipe.env:
-        raise UsageError(
-            f"dataset {recipe.name!r}: {folder} is of {manifest.environment.env_id}, the study wants {recipe.env}. "
-            "Give the dataset another name in the study."
-        )
-    if recipe.collect is not None:
-        made_by = _with_defaults(manifest.provenance.get("recipe"))
-        wanted = collect_spec(recipe).model_dump(mode="json")
-        if made_by is not None and made_by != wanted:
-            differ = ", ".join(
-                f"{key} {made_by.get(key)!r} there, {wanted.get(key)!r} in the study"
-                for key in sorted({*made_by, *wanted})
-                if made_by.get(key) != wanted.get(key)
-            )
-            raise UsageError(
-                f"dataset {recipe.name!r}: {folder} was made by another recipe ({differ}). Give the dataset "
-                "another name in the study, or delete the folder."
-            )
-    return manifest
-
-
-def _with_defaults(made_by: dict[str, Any] | None) -> dict[str, Any] | None:
-    """A recorded recipe with the keys that it did not have in the version that made it."""
-    from agents.collect import CollectSpec
-
-    if made_by is None:
-        return None
-    missing = {
-        name: field.default
-        for name, field in CollectSpec.model_fields.items()
-        if name not in made_by and not field.is_required()
-    }
-    return {**missing, **made_by}
 
 
 def check_made(folder: Path, recipe: DatasetRecipe) -> Manifest:
@@ -116,3 +85,106 @@ def check_made(folder: Path, recipe: DatasetRecipe) -> Manifest:
     if manifest is None:
         raise DatasetError(f"dataset {recipe.name!r}: {folder} was to be made and is not there.")
     return manifest
+
+
+def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
+    if not folder.exists():
+        if recipe.kind == "existing":
+            raise UsageError(
+                f"dataset {recipe.name!r}: {folder} does not exist, and the study says `existing: true`. Put it "
+                "there (`sweep data collect` or `import`), give another --root, or give the study a recipe "
+                "(`collect`, `import`, `url` or `subset`)."
+            )
+        return None
+    manifest = read_manifest(folder)
+    if manifest.environment.env_id != recipe.env:
+        raise UsageError(
+            f"dataset {recipe.name!r}: {folder} is of {manifest.environment.env_id}, the study wants {recipe.env}. "
+            "Give the dataset another name in the study."
+        )
+    if recipe.kind != "existing":
+        _check_origin(folder, manifest, recipe)
+    return manifest
+
+
+def _check_origin(folder: Path, manifest: Manifest, recipe: DatasetRecipe) -> None:
+    """Refuse a dataset that is known to have been made in another way, or by another recipe of that way."""
+    made = manifest.provenance
+    link = linked_url(folder)
+    if link is not None or recipe.url is not None:
+        if link != recipe.url:
+            there = f"a link to {link}" if link else "no link"
+            _refuse(folder, recipe, f"{there} there, {recipe.url or recipe.kind} in the study")
+        return
+    way = {"subset": "subset", "import": "import", "recipe": "collect"}
+    kind = next((kind for key, kind in way.items() if made.get(key) is not None), None)
+    if kind is not None and kind != recipe.kind:
+        _refuse(folder, recipe, f"{kind} there, {recipe.kind} in the study")
+    if kind == "collect":
+        _compare(folder, recipe, made["recipe"], collect_spec(recipe).model_dump(mode="json"))
+    elif kind == "import" and recipe.import_ is not None:
+        wanted = _wanted_import(recipe.import_, str(made["import"].get("source")))
+        _compare(folder, recipe, {key: made["import"].get(key) for key in wanted}, wanted)
+    elif kind == "subset" and recipe.subset is not None:
+        cut = {"selections": made["subset"].get("selections")}
+        _compare(folder, recipe, cut, {"selections": selections(recipe.subset)})
+
+
+def _check_parent(folder: Path, manifest: Manifest, subset: Subset, parent: Manifest | None) -> None:
+    there = manifest.provenance.get("subset", {}).get("fingerprint")
+    if parent is not None and there is not None and there != parent.fingerprint:
+        raise UsageError(
+            f"dataset {folder.name!r}: {folder} is a part of a dataset with fingerprint {there[:12]}…, and "
+            f"{subset.of!r} has {parent.fingerprint[:12]}…. Give the subset another name in the study, or delete "
+            "the folder."
+        )
+
+
+def selections(subset: Subset) -> list[dict[str, Any]]:
+    """The subset's selections in the order in which they are applied, as its provenance has them."""
+    found: list[dict[str, Any]] = []
+    if subset.checkpoints is not None:
+        first, last = subset.checkpoints
+        found.append({"kind": "checkpoints", "first": first, "last": last})
+    if subset.prefix is not None:
+        found.append({"kind": "prefix", "prefix": subset.prefix})
+    if subset.returns is not None:
+        found.append({"kind": "returns", "low": subset.returns[0], "high": subset.returns[1]})
+    if subset.fraction is not None:
+        found.append({"kind": "fraction", "fraction": subset.fraction, "seed": subset.seed})
+    return found
+
+
+def _wanted_import(recipe: Import, source_there: str) -> dict[str, Any]:
+    source = recipe.source
+    if source != source_there:
+        # Names that a reader knows, such as D4RL's, stand in the provenance by their address.
+        from agents.data.importers.blocks import KnowsNames
+        from agents.data.importers.registry import find_reader
+
+        reader = find_reader(recipe.format)
+        source = reader.locate(source, recipe.options) if isinstance(reader, KnowsNames) else source
+    return {
+        "format": recipe.format,
+        "source": source,
+        "options": dict(sorted(recipe.options.items())),
+        "shards": recipe.shards,
+        "max_transitions": recipe.max_transitions,
+    }
+
+
+def _compare(folder: Path, recipe: DatasetRecipe, made: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    differ = ", ".join(
+        f"{key} {made.get(key)!r} there, {wanted.get(key)!r} in the study"
+        for key in sorted({*made, *wanted})
+        if made.get(key) != wanted.get(key)
+    )
+    if differ:
+        _refuse(folder, recipe, differ)
+
+
+def _refuse(folder: Path, recipe: DatasetRecipe, differ: str) -> None:
+    raise UsageError(
+        f"dataset {recipe.name!r}: {folder} was made by another recipe ({differ}). Give the dataset "
+        "another name in the study, or delete the folder."
+    )

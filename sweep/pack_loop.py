@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.data import Dataset
 from agents.environments import VectorEnvironment
 from agents.environments.perturbations import PerturbedVector
 from agents.evaluation import EvaluationResult, evaluate, make_evaluation_environment
@@ -23,6 +22,7 @@ from agents.pack import Pack
 from agents.sampling import MinibatchSampler
 from agents.true_values import TrueValues
 from sweep.checkpoints import Checkpoints
+from sweep.dataset_making import open_dataset
 from sweep.errors import SweepError
 from sweep.learner import learner_shape, member_hypers
 from sweep.pack_report import Report
@@ -31,6 +31,7 @@ from sweep.stopwatch import Stopwatch
 from sweep.store import SweepStore
 
 if TYPE_CHECKING:
+    from agents.data import Dataset
     from sweep.store import SegmentWriter
 
 __all__ = ["train_pack"]
@@ -57,7 +58,7 @@ def train_pack(
     # Killed between its result and telling Ray of it, a pack is given to a new process: nothing is left to do.
     if (result := store.result(spec.pack_id)) is not None:
         return result
-    dataset = Dataset.open(root / "datasets" / spec.dataset)
+    dataset = open_dataset(root, spec.dataset)
     if dataset.fingerprint != spec.dataset_fingerprint:
         raise SweepError(
             f"dataset {spec.dataset!r} has fingerprint {dataset.fingerprint[:16]}…, but this sweep was planned "

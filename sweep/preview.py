@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from agents.environments import describe
-from search_spaces import Axis, Study
+from search_spaces import Axis, DatasetRecipe, Study
+from sweep.dataset_making import about_to_make
 from sweep.datasets import find_datasets, fingerprints
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.speeds import Speeds
@@ -84,7 +85,8 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
                 "env": study.datasets[name].env,
                 "fingerprint": prints[name],
                 "transitions": manifest.transitions if manifest else None,
-                "to_collect": None if manifest else study.datasets[name].collect.steps,  # type: ignore[union-attr]
+                "to_collect": _to_collect(study.datasets[name]) if manifest is None else None,
+                "to_make": None if manifest else about_to_make(study.datasets[name]),
             }
             for name, manifest in found.items()
         ],
@@ -100,6 +102,10 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
         card_hours=_card_hours(packs, known) if gpu and complete else None,
         speed_source="; ".join(sources) if complete else _unknown(gpu or "cpu", speeds),
     )
+
+
+def _to_collect(recipe: DatasetRecipe) -> int | None:
+    return recipe.collect.steps if recipe.collect is not None else None
 
 
 def _values(axis: Axis) -> Any:

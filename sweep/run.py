@@ -16,13 +16,14 @@ from agents.environments import describe
 from agents.environments.perturbations import check_perturbation
 from agents.errors import AgentError
 from search_spaces import PlannedTrial, Study
+from sweep.dataset_making import about_to_make
 from sweep.datasets import check_made, find_datasets, fingerprints
 from sweep.errors import SweepError, UsageError
 from sweep.mirror import start_mirror_process
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.provenance import sweep_record
 from sweep.store import Store, SweepStore
-from sweep.tune_session import TuneSession, collect_missing, train_packs
+from sweep.tune_session import TuneSession, make_missing, train_packs
 
 __all__ = ["Display", "RunOptions", "RunSummary", "run_study"]
 
@@ -92,17 +93,19 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
     Raises UsageError before anything has started, LockedError where another process runs this sweep.
     """
     began = time.monotonic()
+    _check_environments(study)
     store = Store(root).create(name)
     with store.lock():
         _check_same_sweep(store, study, options)
         found = find_datasets(root, study)
         _check_same_protocols(store, study, found)
-        _check_environments(study)
         with TuneSession(options.address, options.workers, options.device) as session:
             missing = [dataset for dataset, manifest in found.items() if manifest is None]
             if missing:
+                for dataset in missing:
+                    display.say(f"dataset {dataset} is {about_to_make(study.datasets[dataset])}")
                 with display.collecting(root, missing):
-                    collect_missing(session, root, {dataset: study.datasets[dataset] for dataset in missing})
+                    make_missing(session, root, {dataset: study.datasets[dataset] for dataset in missing})
                 found.update({d: check_made(root / "datasets" / d, study.datasets[d]) for d in missing})
             made = {dataset: manifest for dataset, manifest in found.items() if manifest}
             resources = Resources(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 __all__ = [
+    "cache_folder",
     "columns_of_pipes",
     "compiler_names",
     "default_root",
@@ -16,6 +18,16 @@ __all__ = [
 def default_root() -> str:
     """Where sweeps live unless `--root` says otherwise: `$SWEEP_ROOT`, else `./sweeps`; not checked yet."""
     return os.environ.get("SWEEP_ROOT") or "sweeps"
+
+
+def cache_folder() -> Path:
+    """This node's folder for what is fetched: `$SWEEP_CACHE`, else `rankscope` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    chosen = os.environ.get("SWEEP_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    # The standard asks for absolute paths and wants others to be left aside.
+    base = Path(os.environ.get("XDG_CACHE_HOME") or "")
+    return (base if base.is_absolute() else Path.home() / ".cache") / "rankscope"
 
 
 def columns_of_pipes() -> int:

@@ -17,7 +17,7 @@ from sweep.plan import PackSpec
 from sweep.settings import quiet_environment
 from sweep.store import SweepStore
 
-__all__ = ["TuneSession", "collect_missing", "train_packs"]
+__all__ = ["TuneSession", "make_missing", "train_packs"]
 
 _MEMORY_SHARE = 0.6
 _OBJECT_STORE_BYTES = 128 * 2**20
@@ -109,23 +109,26 @@ class TuneSession:
         return _MEMORY_SHARE * memory / self.workers
 
 
-def collect_missing(session: TuneSession, root: Path, recipes: Mapping[str, DatasetRecipe]) -> None:
+def make_missing(session: TuneSession, root: Path, recipes: Mapping[str, DatasetRecipe]) -> None:
     """Make datasets by their recipes, side by side on the cluster. Raises the first error there was."""
     import ray
 
-    remote = ray.remote(max_retries=2)(_collect)
-    pending = [remote.remote(str(root), name, recipe.model_dump_json()) for name, recipe in recipes.items()]
-    for name, task in zip(recipes, pending, strict=True):
-        try:
-            ray.get(task)
-        except ray.exceptions.RayTaskError as error:
-            raise SweepError(f"dataset {name!r} could not be made: {error.cause}") from error
-        except ray.exceptions.RayError as error:
-            reason = next(iter(str(error).strip().splitlines()), "no reason was given")
-            raise SweepError(
-                f"dataset {name!r} could not be made: its process died three times ({reason}). Often the memory "
-                "is too small: collect fewer steps, or use a larger machine. Then give the same command again."
-            ) from error
+    from sweep.dataset_making import rounds
+
+    remote = ray.remote(max_retries=2)(_make)
+    for names in rounds(recipes):
+        pending = {name: remote.remote(str(root), name, recipes[name].model_dump_json()) for name in names}
+        for name, task in pending.items():
+            try:
+                ray.get(task)
+            except ray.exceptions.RayTaskError as error:
+                raise SweepError(f"dataset {name!r} could not be made: {error.cause}") from error
+            except ray.exceptions.RayError as error:
+                reason = next(iter(str(error).strip().splitlines()), "no reason was given")
+                raise SweepError(
+                    f"dataset {name!r} could not be made: its process died three times ({reason}). Often the "
+                    "memory is too small: make less, or use a larger machine. Then give the same command again."
+                ) from error
 
 
 def train_packs(
@@ -252,15 +255,7 @@ def _choose_device(wanted: str, gpus: float) -> str:
     return kind
 
 
-def _collect(root: str, name: str, recipe: str) -> str:
-    from sweep.datasets import collect_dataset, collect_spec, progress_file
-    from sweep.pack_progress import write_json
+def _make(root: str, name: str, recipe: str) -> str:
+    from sweep.dataset_making import make_dataset
 
-    def progress(done: int, total: int, info: dict[str, Any]) -> None:
-        write_json(progress_file(Path(root), name), {"done": done, "total": total, "info": info})
-
-    spec = collect_spec(DatasetRecipe.model_validate_json(recipe))
-    try:
-        return collect_dataset(Path(root), name, spec, progress)
-    finally:
-        progress_file(Path(root), name).unlink(missing_ok=True)
+    return make_dataset(Path(root), name, DatasetRecipe.model_validate_json(recipe))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,16 @@ from agents.environments.protocol import ArrayFormat
 from agents.errors import DatasetError
 from agents.randomness import generator
 
-__all__ = ["Checkpoints", "Fraction", "Prefix", "Returns", "Selection", "make_subset"]
+__all__ = [
+    "Checkpoints",
+    "Fraction",
+    "Prefix",
+    "Returns",
+    "Selection",
+    "describe",
+    "make_subset",
+    "selection",
+]
 
 _ROWS = 2**20
 _STANDARD = ("frames", "frame_index", "action", "reward", "discount", "episode", "subset_order")
@@ -171,6 +180,13 @@ def make_subset(parent: Dataset, path: Path, selections: Sequence[Selection]) ->
 def describe(selection: Selection) -> dict[str, Any]:
     """A selection as JSON types, for provenance."""
     return {"kind": type(selection).__name__.lower(), **asdict(selection)}
+
+
+def selection(content: Mapping[str, Any]) -> Selection:
+    """The selection that ``describe`` gave ``content`` for."""
+    kinds = {one.__name__.lower(): one for one in (Fraction, Prefix, Checkpoints, Returns)}
+    chosen: Selection = kinds[content["kind"]](**{key: one for key, one in content.items() if key != "kind"})
+    return chosen
 
 
 def _returns(parent: Dataset) -> EpisodeReturns | None:

@@ -43,7 +43,6 @@ class TerminalDisplay:
     @contextmanager
     def collecting(self, root: Path, names: Sequence[str]) -> Iterator[None]:
         """See `Display.collecting`."""
-        self.say(f"collecting {' and '.join(names)} in the real environments")
         with self._shown(lambda: _collection(root, names), lambda: _collection_line(root, names)):
             yield
 
@@ -166,32 +165,25 @@ def _packs_line(packs: Sequence[PackStatus], left: float | None) -> str:
 def _collection(root: Path, names: Sequence[str]) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     for name in names:
-        said = read_json(progress_file(root, name)) or {"done": 0, "total": 1, "info": {}}
-        ended = (root / "datasets" / name / "dataset.json").exists()
-        done = said["total"] if ended else said["done"]
-        table.add_row(
-            name, ProgressBar(total=said["total"], completed=done, width=40), _collected(said, ended)
-        )
+        said = read_json(progress_file(root, name)) or {}
+        ended = _is_made(root, name)
+        total = said.get("total") or 1
+        done = total if ended else said.get("done", 0)
+        table.add_row(name, ProgressBar(total=total, completed=done, width=40), _made(said, ended))
     return table
 
 
 def _collection_line(root: Path, names: Sequence[str]) -> str:
     parts = []
     for name in names:
-        said = read_json(progress_file(root, name))
-        ended = (root / "datasets" / name / "dataset.json").exists()
-        parts.append(f"{name}: {_collected(said or {'info': {}, 'done': 0, 'total': 0}, ended)}")
+        said = read_json(progress_file(root, name)) or {}
+        parts.append(f"{name}: {_made(said, _is_made(root, name))}")
     return " · ".join(parts)
 
 
-def _collected(said: dict[str, Any], ended: bool) -> str:
-    if ended:
-        return "made"
-    info = said["info"]
-    pace = info.get("steps_per_second")
-    recent = info.get("recent_mean_return")
-    return (
-        f"{said['done']:,}/{said['total']:,} agent steps"
-        + (f" · {pace:,.0f}/s" if pace else "")
-        + (f" · recent mean return {recent:.2f}" if recent is not None else "")
-    )
+def _is_made(root: Path, name: str) -> bool:
+    return (root / "datasets" / name / "dataset.json").exists()
+
+
+def _made(said: dict[str, Any], ended: bool) -> str:
+    return "made" if ended else str(said.get("text", "waiting"))

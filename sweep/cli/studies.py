@@ -106,9 +106,9 @@ def _totals(found: Preview) -> Table:
         state = (
             f"{one['transitions']:,} transitions"
             if one["transitions"]
-            else f"to be collected, {one['to_collect']:,} agent steps (not in the time below)"
+            else f"{one['to_make']} (not in the time below)"
         )
-        grid.add_row("data", f"{one['name']}: {one['env']}, {state}")
+        grid.add_row("data", escape(f"{one['name']}: {one['env']}, {state}"))
     if found.seconds is None or found.worker_hours is None:
         grid.add_row("time", f"unknown: {escape(found.speed_source)}")
         grid.add_row("cost", "unknown")

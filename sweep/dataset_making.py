@@ -1,0 +1,172 @@
+"""Making a dataset by its recipe, in this process, and saying how far that is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agents.data import Manifest, read_manifest
+from agents.errors import DatasetError
+from search_spaces import DatasetRecipe, Import, Subset
+from sweep.datasets import collect_dataset, collect_spec, progress_file, selections
+from sweep.errors import SweepError
+from sweep.pack_progress import read_json, write_json
+from sweep.settings import cache_folder
+from sweep.store import files
+
+if TYPE_CHECKING:
+    from agents.data import Dataset
+
+__all__ = ["about_to_make", "being_made", "make_dataset", "open_dataset", "rounds"]
+
+_SILENT_SECONDS = 120.0
+
+
+def about_to_make(recipe: DatasetRecipe) -> str:
+    """What making the dataset means, in words; nothing is looked at."""
+    if recipe.collect is not None:
+        return f"to be collected, {recipe.collect.steps:,} agent steps"
+    if recipe.import_ is not None:
+        return f"to be imported ({recipe.import_.format}) from {recipe.import_.source}"
+    if recipe.url is not None:
+        return f"to be fetched from {recipe.url}, on each node that trains"
+    if recipe.subset is not None:
+        chosen = ", ".join(_chosen(one) for one in selections(recipe.subset))
+        return f"to be cut out of {recipe.subset.of}: {chosen}"
+    return "there"
+
+
+def rounds(recipes: Mapping[str, DatasetRecipe]) -> list[list[str]]:
+    """Names in groups that can be made side by side, a subset in a later one than what it is a part of."""
+    left, groups = dict(recipes), []
+    while left:
+        ready = [name for name, one in left.items() if one.subset is None or one.subset.of not in left]
+        if not ready:
+            raise SweepError(
+                f"the subsets {', '.join(left)} are parts of one another: none can be made first."
+            )
+        groups.append(ready)
+        for name in ready:
+            del left[name]
+    return groups
+
+
+def make_dataset(root: Path, name: str, recipe: DatasetRecipe) -> str:
+    """Make `ROOT/datasets/<name>` by its recipe and return its fingerprint; a file tells how far it is.
+
+    Raises AgentError with the remedy for what cannot be collected, imported, reached or selected.
+    """
+    teller = _Teller(root, name)
+    files.make_folder(root / "datasets")
+    path = root / "datasets" / name
+    try:
+        if recipe.collect is not None:
+            return collect_dataset(root, name, collect_spec(recipe), teller.collected)
+        if recipe.import_ is not None:
+            return _import(path, recipe.import_, recipe.env, teller)
+        if recipe.url is not None:
+            return _link(path, recipe)
+        if recipe.subset is not None:
+            return _cut(root, path, recipe.subset)
+        raise DatasetError(f"dataset {name!r} has no recipe: it must exist under {root / 'datasets'}.")
+    finally:
+        progress_file(root, name).unlink(missing_ok=True)
+
+
+def open_dataset(root: Path, name: str) -> Dataset:
+    """The dataset `name` of the root, or this node's copy of the remote one that it stands for.
+
+    What is remote is fetched first, by one process of the node. Raises DatasetError.
+    """
+    from agents.data import Dataset
+    from agents.data.remote import local_dataset
+
+    return Dataset.open(local_dataset(root / "datasets" / name, cache_folder()))
+
+
+def being_made(root: Path) -> dict[str, dict[str, Any]]:
+    """What the processes that make datasets under `root` said last, by dataset: `done`, `total`, `text`."""
+    found = {}
+    for file in sorted((root / "datasets").glob(".*.progress.json")):
+        said = read_json(file)
+        if said and time.time() - said.get("updated", 0) < _SILENT_SECONDS:
+            found[file.name.removeprefix(".").removesuffix(".progress.json")] = said
+    return found
+
+
+class _Teller:
+    def __init__(self, root: Path, name: str) -> None:
+        self._file = progress_file(root, name)
+
+    def tell(self, done: int, total: int | None, text: str) -> None:
+        write_json(self._file, {"done": done, "total": total, "text": text, "updated": time.time()})
+
+    def collected(self, done: int, total: int, info: dict[str, Any]) -> None:
+        pace, recent = info.get("steps_per_second"), info.get("recent_mean_return")
+        self.tell(
+            done,
+            total,
+            f"{done:,}/{total:,} agent steps"
+            + (f" · {pace:,.0f}/s" if pace else "")
+            + (f" · recent mean return {recent:.2f}" if recent is not None else ""),
+        )
+
+    def imported(self, progress: Any) -> None:
+        done, total = progress.bytes_read, progress.bytes_total
+        if total is None:
+            done, total = progress.shards_done, progress.shards
+        self.tell(
+            done,
+            total,
+            f"{progress.transitions:,} transitions · file {min(progress.shards_done + 1, progress.shards)} of "
+            f"{progress.shards} · {progress.transitions_per_second:,.0f}/s",
+        )
+
+
+def _import(path: Path, recipe: Import, env: str, teller: _Teller) -> str:
+    from agents.data.importers.checksums import read_checksums
+    from agents.data.importers.engine import import_dataset
+
+    made = import_dataset(
+        recipe.format,
+        recipe.source,
+        path,
+        options=recipe.options,
+        shards=recipe.shards,
+        max_transitions=recipe.max_transitions,
+        skip_bad_records=recipe.skip_bad_records,
+        checksums=read_checksums(Path(recipe.checksums)) if recipe.checksums else None,
+        progress=teller.imported,
+    )
+    return _of_environment(made.manifest, env, path)
+
+
+def _link(path: Path, recipe: DatasetRecipe) -> str:
+    from agents.data.remote import link_dataset
+
+    assert recipe.url is not None
+    return _of_environment(link_dataset(recipe.url, path), recipe.env, path)
+
+
+def _cut(root: Path, path: Path, recipe: Subset) -> str:
+    from agents.data.subset import make_subset, selection
+
+    parent = open_dataset(root, recipe.of)
+    chosen = [selection(one) for one in selections(recipe)]
+    return make_subset(parent, path, chosen).fingerprint
+
+
+def _of_environment(manifest: Manifest, env: str, path: Path) -> str:
+    if manifest.env != env:
+        raise DatasetError(
+            f"dataset {path.name!r} was made, and it is of {manifest.env}, not of {env} as the study says. Correct "
+            f"`env` in the study, or delete {path} and correct the source."
+        )
+    return read_manifest(path).fingerprint
+
+
+def _chosen(selection: Mapping[str, Any]) -> str:
+    values = [value for key, value in selection.items() if key not in ("kind", "seed")]
+    return f"{selection['kind']} {' to '.join(f'{value:g}' for value in values)}"
