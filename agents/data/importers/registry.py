@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from agents.data.importers import (
+    cog,
     d4rl,
     dqn_replay,
     minari,
@@ -28,6 +29,7 @@ READERS: dict[str, Reader] = {
         d4rl.READER,
         dqn_replay.READER,
         minari.READER,
+        cog.READER,
     )
 }  # fmt: skip
 """Every reader, in the order that listings show them."""
