@@ -9,7 +9,7 @@ from agents.environments.family import Family
 from agents.environments.gymnasium_slots import GymnasiumSlots, Slot
 from agents.environments.protocol import EnvironmentSpec, ScoreReference
 
-REQUIRES = ("mujoco==3.10.0",)
+REQUIRES = ("mujoco==3.10.0", "gymnasium[mujoco]>=1.4,<2")
 
 # Observation and action widths. Ant shows 27 numbers of its body and then the contact forces on 13 parts, six
 # each, as gymnasium documents version 5. AntD4RL is what D4RL's files of Ant show: version 2 under MuJoCo 2,
@@ -91,7 +91,7 @@ FAMILY = Family(
     example="mujoco/Hopper",
     extra="mujoco",
     requires=REQUIRES,
-    modules=("gymnasium", "mujoco"),
+    modules=("gymnasium", "mujoco", "imageio"),
     env_ids=env_ids,
     describe=describe,
     make=make,

@@ -83,7 +83,9 @@ def test_scores_are_d4rls(env_id):
 
 def test_a_missing_mujoco_is_named_with_its_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "mujoco", None)
-    with pytest.raises(EnvironmentUnavailable, match=re.escape("pip install 'mujoco==3.10.0'")):
+    with pytest.raises(
+        EnvironmentUnavailable, match=re.escape("pip install 'mujoco==3.10.0' 'gymnasium[mujoco]>=1.4,<2'")
+    ):
         make("mujoco/Hopper", 1)
 
 
