@@ -13,6 +13,7 @@ from sweep.cli.common import Json, Root, console, print_json
 from sweep.cli.data_collect import collect
 from sweep.cli.data_envs import envs
 from sweep.cli.data_import import how_to_go_on, import_data, size
+from sweep.cli.data_subset import subset
 from sweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,11 +35,14 @@ DatasetName = Annotated[
 app.command("collect")(collect)
 app.command("import")(import_data)
 app.command("envs")(envs)
+app.command("subset")(subset)
 
 
 @app.command("ls")
 def list_all(root: Root, as_json: Json = False) -> None:
-    """The datasets under the root.
+    """The datasets under the root: what they hold, how well their policies played, where they came from.
+
+    Return is the mean of completed episodes; a size counts frames that subsets share each time.
 
     Example: `sweep data ls --json`
     """
@@ -55,8 +59,10 @@ def list_all(root: Root, as_json: Json = False) -> None:
         console.print(f"no datasets under {root} yet; `sweep data collect` or `sweep data import` makes one.")
         return
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for header in ("name", "environment", "transitions", "episodes", "return", "size"):
-        numbers = header not in ("name", "environment")
+    for header in (
+        *("name", "environment", "transitions", "episodes", "return", "size", "fingerprint", "source"),
+    ):
+        numbers = header not in ("name", "environment", "source")
         table.add_column(header, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     for one in found:
         row = _row(one)
@@ -70,6 +76,8 @@ def list_all(root: Root, as_json: Json = False) -> None:
             f"{row['episodes']:,}",
             "" if mean is None else f"{mean:.3g}",
             size(row["bytes"]),
+            row["fingerprint"][:12],
+            escape(row["source"]),
         )
     console.print(table)
     for one in found:
@@ -79,19 +87,27 @@ def list_all(root: Root, as_json: Json = False) -> None:
         console.print(
             f"[yellow]{unready.name}[/yellow] {escape(_progress(unready))}", highlight=False, soft_wrap=True
         )
-    console.print("\nnext: sweep data show NAME, for fingerprint and provenance", highlight=False)
+    console.print("\nnext: sweep data show NAME, for arrays and provenance", highlight=False)
 
 
 @app.command("show")
 def show(name: DatasetName, root: Root, as_json: Json = False) -> None:
     """One dataset: arrays, fingerprint, and how it was made.
 
+    Where transitions know the training checkpoint of the policy that made them, also the mean return of each.
+
     Example: `sweep data show catch-online`
     """
     from agents.data import read_manifest
+    from agents.data.remote import linked_url
 
-    manifest = read_manifest(_folder(root, name))
+    folder = _folder(root, name)
+    manifest = read_manifest(folder)
     content = manifest.model_dump(mode="json")
+    if url := linked_url(folder):
+        content["remote"] = url
+    elif "checkpoint" in manifest.arrays:
+        content["quality"] = _quality(folder)
     if as_json:
         print_json(content)
         return
@@ -109,8 +125,11 @@ def verify(name: DatasetName, root: Root) -> None:
     Example: `sweep data verify catch-online`
     """
     from agents.data import verify as check
+    from agents.data.remote import local_dataset
+    from sweep.settings import cache_folder
 
-    check(_folder(root, name))
+    # Of a dataset that lies elsewhere this node's copy is read; it is fetched where there is none yet.
+    check(local_dataset(_folder(root, name), cache_folder()))
     console.print(f"{name}: every array is as recorded")
 
 
@@ -129,6 +148,13 @@ def _folder(root: Path, name: str) -> Path:
     return folder
 
 
+def _quality(folder: Path) -> list[dict[str, Any]]:
+    from agents.data import Dataset
+    from agents.data.episode_returns import returns_by_checkpoint
+
+    return returns_by_checkpoint(Dataset.open(folder))
+
+
 def _row(listing: Any) -> dict[str, Any]:
     manifest = listing.manifest
     if manifest is None:
@@ -141,11 +167,17 @@ def _row(listing: Any) -> dict[str, Any]:
         "mean_return": manifest.mean_return,
         "bytes": manifest.size_bytes,
         "fingerprint": manifest.fingerprint,
-        "source": _source(manifest.provenance),
+        "source": _source(manifest.provenance, listing.path),
     }
 
 
-def _source(provenance: dict[str, Any]) -> str:
+def _source(provenance: dict[str, Any], path: Path) -> str:
+    from agents.data.remote import linked_url
+
+    if url := linked_url(path):
+        return f"at {url}"
+    if cut := provenance.get("subset"):
+        return f"part of {cut['of']}: {', '.join(one['kind'] for one in cut['selections'])}"
     recipe, imported = provenance.get("recipe") or {}, provenance.get("import") or {}
     if "agent" in recipe:
         return f"collected by {recipe['agent']}"

@@ -46,10 +46,12 @@ def status(
 
     - `watch sweep status demo`
     """
+    from sweep.dataset_making import being_made
     from sweep.status import sweep_status
     from sweep.store import Store
 
     store = Store(root)
+    making = being_made(root)
     names = [name] if name else store.sweeps()
     found = [sweep_status(store.sweep(one), deep=deep) for one in names]
     if as_json:
@@ -59,6 +61,8 @@ def status(
         console.print(f"no sweeps under {root} yet; `sweep run demo` makes one.", markup=False)
     for one in found:
         _print_status(one, detailed=name is not None)
+    for dataset, said in making.items():
+        console.print(f"making dataset {dataset}: {said['text']}", highlight=False, markup=False)
 
 
 def doctor(

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sweep.doctor.finding import Finding
+from sweep.settings import cache_folder
 
 __all__ = ["datasets", "file_system", "mlflow", "nearest_folder", "segments"]
 
@@ -77,6 +78,7 @@ def _locks(folder: Path) -> Finding:
 def datasets(root: Path, *, deep: bool) -> Iterator[Finding]:
     """Each dataset under the root: opened and its shapes checked; `deep` compares every array's hash."""
     from agents.data import Dataset, list_datasets
+    from agents.data.remote import linked_url
     from agents.errors import AgentError
 
     listings = list_datasets(root)
@@ -85,13 +87,26 @@ def datasets(root: Path, *, deep: bool) -> Iterator[Finding]:
     for one in listings:
         what = f"dataset {one.name}"
         try:
+            if (url := linked_url(one.path)) is not None:
+                yield _linked(what, one.path, url)
+                continue
             data = Dataset.open(one.path, verify=deep)
         except AgentError as error:
-            mend = "restore it from a copy, or delete the folder and collect it again"
+            mend = "restore it from a copy, or delete the folder and make it again"
             yield Finding(what, str(error), "bad", mend)
             continue
         checked = "every array as recorded" if deep else "readable"
         yield Finding(what, f"{len(data):,} transitions of {data.spec.env_id}, {checked}")
+
+
+def _linked(what: str, path: Path, url: str) -> Finding:
+    """A dataset that lies elsewhere: nothing is fetched to look at it."""
+    from agents.data import read_manifest
+
+    manifest = read_manifest(path)
+    here = (cache_folder() / "datasets" / manifest.fingerprint).is_dir()
+    where = "this node has a copy" if here else "not fetched to this node yet"
+    return Finding(what, f"{manifest.transitions:,} transitions of {manifest.env} at {url}, {where}")
 
 
 def segments(root: Path, *, deep: bool) -> Iterator[Finding]:
