@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
 import os
 import shutil
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -16,8 +13,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from agents.data.arrays import GrowingArray, describe_array, full_disk_named
+from agents.data.arrays import GrowingArray, describe_array
 from agents.data.dataset import LEARNER_ARRAYS, Dataset
+from agents.data.making import check_free, link_or_copy, take_lock, write_synced
+from agents.data.making import sync_folder as _sync_folder
 from agents.data.manifest import MANIFEST_NAME, Manifest, check_name, fingerprint
 from agents.data.unfinished import JOURNAL_NAME, making_folder, read_journal
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
@@ -72,7 +71,7 @@ class DatasetWriter:
 
     def __enter__(self) -> Self:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _take_lock(self._lock_path, self.path)
+        self._lock = take_lock(self._lock_path, self.path)
         try:
             check_free(self.path)
             if not self._resume():
@@ -154,7 +153,7 @@ class DatasetWriter:
         filled = {name: array.filled for name, array in self._growing.items()}
         content = {"resume_key": self.resume_key, "filled": filled, "state": state}
         written = self._making / f"{JOURNAL_NAME}.new"
-        _write_synced(written, json.dumps(content))
+        write_synced(written, json.dumps(content))
         os.replace(written, self._making / JOURNAL_NAME)
         _sync_folder(self._making)
 
@@ -196,7 +195,7 @@ class DatasetWriter:
             fingerprint=fingerprint(arrays, self.environment.env_id),
             provenance=provenance,
         )
-        _write_synced(self._making / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
+        write_synced(self._making / MANIFEST_NAME, manifest.model_dump_json(indent=2) + "\n")
         _sync_folder(self._making)
         os.replace(self._making, self.path)
         _sync_folder(self.path.parent)
@@ -236,7 +235,7 @@ class DatasetWriter:
         spec = self.environment
         if self.frames_of is not None:
             for name in self._per_frame():
-                _link_or_copy(self.frames_of.path / f"{name}.npy", self._making / f"{name}.npy")
+                link_or_copy(self.frames_of.path / f"{name}.npy", self._making / f"{name}.npy")
         elif spec.frame_stack > 1:
             black = np.zeros((1, *spec.frame_shape), spec.observation_dtype)
             self.add_frames(
@@ -269,29 +268,11 @@ class DatasetWriter:
             array.close()
         if self.resume_key is None or not (self._making / JOURNAL_NAME).exists():
             shutil.rmtree(self._making, ignore_errors=True)
-        # Deleted while it is held, and _take_lock looks whether the file it locked is still the one of that
+        # Deleted while it is held, and take_lock looks whether the file it locked is still the one of that
         # name.
         self._lock_path.unlink(missing_ok=True)
         os.close(self._lock)
         self._lock = -1
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another file system, or one without hard links
-        with full_disk_named(target):
-            shutil.copyfile(source, target)
-
-
-def check_free(path: Path) -> None:
-    """Raises DatasetError where there is a dataset ``path`` already, or where its name is not allowed."""
-    check_name(path.name)
-    if path.exists():
-        raise DatasetError(
-            f"dataset {path.name!r} exists already in {path.parent}. Choose another name, or delete that "
-            "folder first."
-        )
 
 
 def _differences(begun: str, asked: str) -> str:
@@ -304,43 +285,3 @@ def _differences(begun: str, asked: str) -> str:
         for key in sorted({*there, *here})
         if there.get(key) != here.get(key)
     )
-
-
-def _take_lock(lock_path: Path, dataset: Path) -> int:
-    while True:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(descriptor, 200, 0).decode(errors="replace") or "another process"
-            os.close(descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise DatasetError(
-                f"dataset {dataset.name!r} is being made by {owner}. Wait until it is done, or end that "
-                "process; then give the same command again."
-            ) from error
-        try:
-            if os.stat(lock_path).st_ino == os.fstat(descriptor).st_ino:
-                break
-        except FileNotFoundError:
-            pass
-        os.close(descriptor)
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode(), 0)
-    return descriptor
-
-
-def _write_synced(path: Path, text: str) -> None:
-    with full_disk_named(path), path.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,8 +17,9 @@ from agents.data.importers.progress import ImportProgress, Meter, MeteredSource,
 from agents.data.importers.registry import find_reader
 from agents.data.importers.source import Shard, Source
 from agents.data.importers.storing import BlockStore
+from agents.data.making import check_free
 from agents.data.provenance import provenance
-from agents.data.writer import DatasetWriter, check_free
+from agents.data.writer import DatasetWriter
 from agents.errors import DatasetError
 
 __all__ = ["Import", "ImportProgress", "import_dataset", "prepare_import"]
