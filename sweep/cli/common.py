@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from sweep.errors import UsageError
 from sweep.settings import columns_of_pipes, default_root
 from sweep.store.files import local_root
 
@@ -24,6 +25,7 @@ __all__ = [
     "StudyName",
     "SweepName",
     "console",
+    "dataset_folder",
     "print_json",
 ]
 
@@ -53,6 +55,21 @@ SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep's name; 
 StudyName = Annotated[
     str, typer.Argument(metavar="STUDY", help="A name from `sweep list`, or a path to a YAML file.")
 ]
+
+
+def dataset_folder(root: Path, name: str) -> Path:
+    """The dataset's folder. Raises UsageError for a name that is none, or that no dataset has."""
+    from agents.data.manifest import check_name, read_manifest
+    from agents.errors import DatasetError
+
+    folder = root / "datasets" / name
+    try:
+        check_name(name)
+        if not folder.is_dir():
+            read_manifest(folder)
+    except DatasetError as error:
+        raise UsageError(str(error)) from error
+    return folder
 
 
 def print_json(value: Any) -> None:

@@ -9,12 +9,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cli.common import Json, Root, console, print_json
+from sweep.cli.common import Json, Root, console, dataset_folder, print_json
 from sweep.cli.data_collect import collect
 from sweep.cli.data_envs import envs
 from sweep.cli.data_import import how_to_go_on, import_data, size
 from sweep.cli.data_subset import subset
-from sweep.errors import UsageError
 
 if TYPE_CHECKING:
     from agents.data.unfinished import Unfinished
@@ -101,7 +100,7 @@ def show(name: DatasetName, root: Root, as_json: Json = False) -> None:
     from agents.data import read_manifest
     from agents.data.remote import linked_url
 
-    folder = _folder(root, name)
+    folder = dataset_folder(root, name)
     manifest = read_manifest(folder)
     content = manifest.model_dump(mode="json")
     if url := linked_url(folder):
@@ -129,23 +128,8 @@ def verify(name: DatasetName, root: Root) -> None:
     from sweep.settings import cache_folder
 
     # Of a dataset that lies elsewhere this node's copy is read; it is fetched where there is none yet.
-    check(local_dataset(_folder(root, name), cache_folder()))
+    check(local_dataset(dataset_folder(root, name), cache_folder()))
     console.print(f"{name}: every array is as recorded")
-
-
-def _folder(root: Path, name: str) -> Path:
-    """The dataset's folder. Raises UsageError for a name that is none, or that no dataset has."""
-    from agents.data.manifest import check_name, read_manifest
-    from agents.errors import DatasetError
-
-    folder = root / "datasets" / name
-    try:
-        check_name(name)
-        if not folder.is_dir():
-            read_manifest(folder)
-    except DatasetError as error:
-        raise UsageError(str(error)) from error
-    return folder
 
 
 def _quality(folder: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweep.cli.common import Root, console
+from sweep.cli.common import Root, console, dataset_folder
 from sweep.errors import UsageError
 
 __all__ = ["subset"]
@@ -83,6 +83,7 @@ def subset(
         raise UsageError("give at least one of --fraction, --prefix, --checkpoints and --returns.")
     if seed and fraction is None:
         raise UsageError("--seed is of the draw of --fraction: give --fraction too, or leave --seed out.")
+    dataset_folder(root, name)
     made = make_subset(open_dataset(root, name), root / "datasets" / new, chosen)
     mean = made.manifest.mean_return
     console.print(
