@@ -61,13 +61,13 @@ def _show_families(as_json: bool) -> None:
         table.add_row(row["family"], str(row["environments"]), state, row["example"], escape(row["title"]))
     console.print(table)
     for row in rows:
-        if not row["installed"]:
+        if not row["installed"] and row["install"]:
             _remark(f"{row['family']} is installed by: {row['install']}")
         elif row["other_versions"]:
             found = ", ".join(row["other_versions"])
             _remark(f"{row['family']} is not proven to work with {found}; what is proven: {row['install']}")
         if row["system"]:
-            _remark(f"{row['family']} also needs {row['system']}")
+            _remark(f"{row['family']} {'also ' if row['install'] else ''}needs {row['system']}")
     console.print("\nnext: sweep data envs FAMILY, for its environments", highlight=False)
 
 
@@ -113,7 +113,7 @@ def _show_environments(beginning: str, as_json: bool) -> None:
         _remark("true values are known: evaluations report value_error")
     for one in dict.fromkeys(one for one, _ in found):
         if not one.installed():
-            _remark(f"not installed; {one.install_command}")
+            _remark(f"not installed; {one.install_command or f'needs {one.system}'}")
 
 
 def _family_row(family: Family) -> dict[str, Any]:

@@ -52,6 +52,13 @@ def test_a_family_that_is_missing_comes_with_the_exact_command(
     assert not json.loads(sweep("data", "envs", "minatar", "--json").out)[0]["installed"]
 
 
+def test_a_family_that_pip_cannot_install_says_where_it_comes_from(sweep: Sweep) -> None:
+    said = sweep("data", "envs")
+    assert "dmlab needs the Python package deepmind_lab, which is in no package index" in said.out
+    assert "dmlab is installed by" not in said.out
+    assert "not installed; needs the Python package deepmind_lab" in sweep("data", "envs", "dmlab").out
+
+
 def test_another_version_than_the_proven_one_is_told(sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
     real = metadata.version
     monkeypatch.setattr(metadata, "version", lambda name: "0.9" if name == "minatar" else real(name))
