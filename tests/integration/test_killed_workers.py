@@ -11,7 +11,7 @@ from functools import partial
 
 import psutil
 import pytest
-from drills import Drill, assert_mlflow_complete, assert_same_store, gone, marked, mlflow_runs
+from drills import Command, Drill, assert_mlflow_complete, assert_same_store, gone, marked, mlflow_runs
 
 MakeDrill = Callable[..., Drill]
 
@@ -19,10 +19,7 @@ MakeDrill = Callable[..., Drill]
 def test_a_killed_worker_is_replaced_and_the_store_is_the_same(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str
 ) -> None:
-    drill = new_drill(address=cluster)
-    command = drill.start_run()
-    command.until(lambda: drill.checkpointed(200), "a checkpoint was written")
-    victim = drill.checkpointed(200)[0]
+    drill, command, victim = _training(new_drill, cluster, 200)
     time.sleep(random.uniform(0, 0.2))
     assert victim not in drill.store.packs_done(), "the study is too short to be killed in the middle"
     pid = drill.store.attempts(victim)[-1]["pid"]
@@ -38,10 +35,7 @@ def test_a_killed_worker_is_replaced_and_the_store_is_the_same(
 def test_a_worker_that_is_killed_each_time_fails_with_its_reason_and_is_gone_on_with_later(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str
 ) -> None:
-    drill = new_drill(address=cluster)
-    command = drill.start_run()
-    command.until(lambda: drill.checkpointed(0), "a pack began")
-    victim = drill.checkpointed(0)[0]
+    drill, command, victim = _training(new_drill, cluster, 0)
     for attempt in range(4):
         command.until(partial(_started, drill, victim, attempt), f"attempt {attempt}")
         os.kill(drill.store.attempts(victim)[attempt]["pid"], signal.SIGKILL)
@@ -74,12 +68,13 @@ def test_a_second_command_is_refused_and_ctrl_c_is_gone_on_from(
 ) -> None:
     drill = new_drill()
     command = drill.start_run()
-    command.until(lambda: drill.checkpointed(200), "a checkpoint was written")
+    command.until(drill.packs, "packs were planned")
     second = drill.start_run().wait()
     assert command.running, "the study is too short for a second command beside the first"
     assert second.code == 1
     assert f"owned by process {command.pid} on host {os.uname().nodename}" in second.output
 
+    command.until(lambda: drill.checkpointed(200), "a checkpoint was written")
     command.interrupt()
     ended = command.wait()
     assert ended.code == 1
@@ -93,6 +88,14 @@ def test_a_second_command_is_refused_and_ctrl_c_is_gone_on_from(
     drill.address = cluster
     drill.run().ok()
     assert_same_store(drill.root, undisturbed.root)
+
+
+def _training(new_drill: MakeDrill, cluster: str, step: int) -> tuple[Drill, Command, str]:
+    """A drill, its `sweep run` under way, and a pack of it that has a checkpoint at `step` or later."""
+    drill = new_drill(address=cluster)
+    command = drill.start_run()
+    command.until(lambda: drill.checkpointed(step), f"a checkpoint at step {step} was written")
+    return drill, command, drill.checkpointed(step)[0]
 
 
 def _started(drill: Drill, pack: str, attempt: int) -> bool:
