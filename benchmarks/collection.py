@@ -37,8 +37,8 @@ from agents.spec import LearnerShape
 
 BAR = 0.8
 SLOTS = 32
-ENVIRONMENTS = {"atari/Pong": (16,), "bsuite/catch/0": (56, 56), "minatar/breakout": (56, 56)}
-"""Environments, and the hidden sizes of the policy that is frozen there."""
+ENVIRONMENTS = ("atari/Pong", "bsuite/catch/0", "minatar/breakout")
+SMALL = (16,)
 LEARNERS: dict[str, dict[str, Any]] = {
     "bsuite/catch/0": {"steps": 16_384, "num_envs": 16},
     "minatar/breakout": {"steps": 4_096, "num_envs": 16, "network": "minatar", "hidden_sizes": (128,)},
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="turns")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="of the emulator")
     parser.add_argument("--slots", type=int, default=SLOTS)
-    parser.add_argument("--only", choices=list(ENVIRONMENTS), help="one environment")
+    parser.add_argument("--only", choices=ENVIRONMENTS, help="one environment")
     parser.add_argument("--no-learning", action="store_true", help="leave the online DQN out")
     given = parser.parse_args()
     # As `sweep data collect` does: the policy computes on one thread.
@@ -152,7 +152,7 @@ def _collected(
 def _policy(env: str) -> FrozenPolicy:
     about = describe(env)
     shape = LearnerShape(
-        hidden_sizes=ENVIRONMENTS[env],
+        hidden_sizes=SMALL,
         observation_shape=about.observation_shape,
         observation_dtype=about.observation_dtype,
         num_actions=about.num_actions,

@@ -19,9 +19,9 @@ _BLOCK_STEPS = 512
 class BlockStore:
     """Takes steps of B slots and writes them to ``writer``; use as a context manager.
 
-    A step costs a few copies here. Frames, stacks and episodes are numbered for a whole block at once, and it
-    is written, by a thread of its own while the environment goes on: neither large arrays nor system calls
-    hold Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
+    A step is only noted here. Frames, stacks and episodes are numbered for a whole block of steps at once, and
+    the block is written, by a thread of its own while the environment goes on: neither large arrays nor system
+    calls hold Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
 
     ``total`` transitions are kept; steps beyond them are dropped. ``checkpoints`` (None: no such column) is
     the number of equal stretches of training to tell apart.
@@ -33,19 +33,16 @@ class BlockStore:
         self.writer, self.vector = writer, vector
         self.slots, self.total, self.checkpoints = vector.num_envs, total, checkpoints
         spec = vector.spec
-        self._stack, self._frame_shape = spec.frame_stack, spec.frame_shape
-        # How much of an observation's first axis is its newest frame.
-        self._newest = slice(None)
-        if self._stack > 1:
-            self._newest = slice(spec.observation_shape[0] - spec.observation_shape[0] // self._stack, None)
+        self._stack, self._frame_shape, self._extras = spec.frame_stack, spec.frame_shape, bool(spec.extras)
+        # Where the newest frame of a stack begins.
+        self._newest = spec.observation_shape[0] - spec.observation_shape[0] // self._stack
         frame_bytes = np.dtype(spec.observation_dtype).itemsize * int(np.prod(self._frame_shape))
-        rows = max(1, min(_BLOCK_STEPS, _BLOCK_BYTES // (2 * self.slots * frame_bytes)))
-        # One is filled while the other is written.
-        self._block, self._spare = _Block(vector, rows), _Block(vector, rows)
+        self._block_steps = max(1, min(_BLOCK_STEPS, _BLOCK_BYTES // (self.slots * frame_bytes)))
+        self._block = _Block()
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="collected-data")
         self._writing: Future[None] | None = None
         self._written = 0
-        # What numbering carries from block to block; touched by the writing thread only.
+        # What numbering carries from block to block; no two threads number at once.
         self._frames = 0
         self._episodes = self.slots
         self._episode = np.arange(self.slots, dtype=np.int32)
@@ -53,7 +50,7 @@ class BlockStore:
         self._recent = np.zeros((self._stack, self.slots), np.int32)
         self._returns = np.zeros(self.slots)
         self.finished_returns: list[float] = []
-        """Undiscounted returns of the episodes that ended in what has been flushed."""
+        """Undiscounted returns of the episodes that ended in what has been written."""
 
     def __enter__(self) -> Self:
         return self
@@ -66,10 +63,8 @@ class BlockStore:
     def begin(self, observation: npt.NDArray[np.generic]) -> None:
         """The first observations ``[B, *observation_shape]`` of all slots."""
         # Frame 0 of a stacked dataset is black and there already.
+        self._recent[-1] = self.writer.add_frames(self._cut(observation), self.vector.extras())
         self._frames = self.writer.frames_filled
-        numbers = self.writer.add_frames(self._cut(observation), self.vector.extras())
-        self._frames += self.slots
-        self._recent[-1] = numbers
 
     def add(
         self,
@@ -79,55 +74,58 @@ class BlockStore:
         terminated: npt.NDArray[np.bool_],
         ended: npt.NDArray[np.bool_],
     ) -> None:
-        """A step of all slots: what was chosen, and what followed."""
+        """A step of all slots: what was chosen, and what followed. The arrays must not change any more."""
         block = self._block
-        if block.steps == len(block.action):
+        # Not at the end of the step before, to whose block the frames of restarted episodes belong.
+        if len(block.steps) == self._block_steps:
             self.flush(wait=False)
             block = self._block
-        row = block.steps
-        block.action[row] = action
-        block.reward[row] = reward
-        block.terminated[row] = terminated
-        block.ended[row] = ended
-        block.keep_frames(self._cut(observation), self.vector)
-        block.steps = row + 1
+        block.steps.append((action, reward, terminated, ended))
+        block.frames.append(observation if self._stack == 1 else self._cut(observation))
+        if self._extras:
+            block.extras.append(self.vector.extras())
 
     def restarted(self, observation: npt.NDArray[np.generic], which: npt.NDArray[np.bool_]) -> None:
         """The first observations of new episodes in slots ``which``, after a step that ended those before."""
-        self._block.keep_frames(self._cut(observation), self.vector, which)
+        self._block.frames.append(self._cut(observation[which]))
+        if self._extras:
+            shown = self.vector.extras()
+            self._block.extras.append({name: array[which] for name, array in shown.items()})
 
     def flush(self, *, wait: bool = True) -> None:
-        """Hand over what was added; ``wait`` until it is written, so that a learner can read it."""
-        if self._block.steps:
-            self._wait()
-            self._writing = self._threads.submit(self._write, self._block)
-            self._block, self._spare = self._spare, self._block
-        if wait:
-            self._wait()
-
-    def _wait(self) -> None:
+        """Hand over what was added; with ``wait`` it is written on return, so that a learner can read it."""
+        block, self._block = self._block, _Block()
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
+        if block.steps and wait:
+            self._write(block)
+        elif block.steps:
+            self._writing = self._threads.submit(self._write, block)
 
     def _write(self, block: _Block) -> None:
-        frames, rows = self._numbered(block)
-        extras = {name: array[:frames] for name, array in block.extras.items()}
-        self.writer.add_frames(block.frames[:frames], extras)
+        count, rows = self._numbered(block)
+        extras = {
+            name: np.concatenate([shown[name] for shown in block.extras])[:count]
+            for name in self.vector.spec.extras
+        }
+        self.writer.add_frames(np.concatenate(block.frames)[:count], extras)
         self.writer.add_transitions(**rows)
-        block.clear()
 
     def _cut(self, observation: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """The newest frame of each stack, ``[B, *frame_shape]``."""
+        """The newest frame of each stack, ``[B, *frame_shape]``, without what it was cut from."""
         if self._stack == 1:
             return observation
-        return observation[:, self._newest].reshape(len(observation), *self._frame_shape)
+        return observation[:, self._newest :].reshape(len(observation), *self._frame_shape).copy()
 
     def _numbered(self, block: _Block) -> tuple[int, dict[str, Any]]:
         """How many of the block's frames are kept, and its transitions as ``add_transitions`` takes them."""
-        steps, slots, stack = block.steps, self.slots, self._stack
+        steps, slots, stack = len(block.steps), self.slots, self._stack
         kept = min(steps * slots, self.total - self._written)
-        ended = block.ended[:steps]
+        action, reward, terminated, ended = (
+            np.concatenate(parts).reshape(steps, slots, *parts[0].shape[1:])
+            for parts in zip(*block.steps, strict=True)
+        )
         # The slots that follow the last transition are dropped, and so is the start of any later episode.
         ended.reshape(-1)[kept:] = False
         last = self._written + kept == self.total
@@ -159,18 +157,20 @@ class BlockStore:
         numbers = np.maximum.accumulate(numbers, axis=0)
 
         # Sums of whole blocks, less what had been summed when each slot's episode began.
-        sums = np.concatenate([np.zeros((1, slots)), np.cumsum(block.reward[:steps], axis=0, dtype=np.float64)])
+        sums = np.concatenate([np.zeros((1, slots)), np.cumsum(reward, axis=0, dtype=np.float64)])
         since = step - age
-        before = np.take_along_axis(sums, np.maximum(since, 0), axis=0) - np.where(since < 1, self._returns, 0)
+        before = np.take_along_axis(sums, np.maximum(since, 0), axis=0) - np.where(
+            since < 1, self._returns, 0
+        )
         self.finished_returns += (sums[1:] - before[:-1])[ended].tolist()
         self._returns = sums[-1] - before[-1]
 
         rows: dict[str, Any] = {
             "frame_index": index.reshape(-1, stack + 1)[:kept],
-            "action": block.action[:steps].reshape(-1, *block.action.shape[2:])[:kept],
-            "reward": block.reward[:steps].reshape(-1)[:kept],
+            "action": action.reshape(-1, *action.shape[2:])[:kept],
+            "reward": reward.reshape(-1)[:kept],
             # Only a terminal s' is worth 0: a truncated episode would have gone on.
-            "discount": (1 - block.terminated[:steps].astype(np.float32)).reshape(-1)[:kept],
+            "discount": (1 - terminated.astype(np.float32)).reshape(-1)[:kept],
             "episode": numbers[:-1].reshape(-1)[:kept],
         }
         if self.checkpoints is not None:
@@ -185,34 +185,9 @@ class BlockStore:
 
 
 class _Block:
-    """Room for ``steps`` steps of all slots, with a beginning episode after each."""
+    """Some steps as they were played, and all frames in the order in which they were shown."""
 
-    def __init__(self, vector: VectorEnvironment, steps: int) -> None:
-        spec, slots = vector.spec, vector.num_envs
-        action = np.int64 if not spec.continuous else np.float32
-        self.action = np.zeros((steps, slots, *spec.action_shape), action)
-        self.reward = np.zeros((steps, slots), np.float32)
-        self.terminated = np.zeros((steps, slots), np.bool_)
-        self.ended = np.zeros((steps, slots), np.bool_)
-        room = 2 * steps * slots
-        self.frames = np.empty((room, *spec.frame_shape), spec.observation_dtype)
-        self.extras = {name: np.empty((room, *one.shape), one.dtype) for name, one in spec.extras.items()}
-        self.clear()
-
-    def clear(self) -> None:
-        self.steps = self._filled = 0
-
-    def keep_frames(
-        self,
-        frames: npt.NDArray[np.generic],
-        vector: VectorEnvironment,
-        which: npt.NDArray[np.bool_] | None = None,
-    ) -> None:
-        """Copy frames ``[B, *frame_shape]``, or those of the slots ``which``, and what was shown beside them."""
-        chosen = frames if which is None else frames[which]
-        first, self._filled = self._filled, self._filled + len(chosen)
-        self.frames[first : self._filled] = chosen
-        if self.extras:
-            shown = vector.extras()
-            for name, room in self.extras.items():
-                room[first : self._filled] = shown[name] if which is None else shown[name][which]
+    def __init__(self) -> None:
+        self.steps: list[tuple[npt.NDArray[Any], ...]] = []
+        self.frames: list[npt.NDArray[np.generic]] = []
+        self.extras: list[dict[str, npt.NDArray[Any]]] = []

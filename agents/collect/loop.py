@@ -39,22 +39,21 @@ class Run:
 
     def play(self) -> None:
         """Collect ``spec.steps`` transitions; all of them are written when it returns."""
-        spec, vector, store, actor, charge = self.spec, self.vector, self.store, self.actor, self.clock.charge
-        slots, probability = vector.num_envs, spec.random_action_noise
+        spec, vector, store, actor = self.spec, self.vector, self.store, self.actor
+        slots, probability, charge = vector.num_envs, spec.random_action_noise, self.clock.charge
         noise = Replacement(spec.seed, "noise", slots, vector.spec)
         seeds = generator(spec.seed, "collect", "environment").integers(SEED_LIMIT, size=slots)
         self.clock.last = self.started
         observation = vector.reset(seeds)
         store.begin(observation)
-        charge("starting")
-        done, report_at = 0, self.clock.last + PROGRESS_SECONDS
+        done, report_at = 0, charge("starting") + PROGRESS_SECONDS
         while done < spec.steps:
             action = actor.act(observation, done)
             executed: Actions = noise.apply(action, probability) if probability > 0 else action
             charge("acting")
             observation, reward, terminated, truncated = vector.step(executed)
-            charge("environment")
             ended = terminated | truncated
+            charge("environment")
             store.add(action, observation, reward, terminated, ended)
             done = min(done + slots, spec.steps)
             if done < spec.steps and ended.any():
@@ -62,7 +61,7 @@ class Run:
                 observation = vector.restart(ended)
                 charge("environment")
                 store.restarted(observation, ended)
-            charge("storing")
+            now = charge("storing")
             due = actor.updates_due(done)
             if due:
                 # The learner draws from the files, up to this step's transitions.
@@ -70,13 +69,12 @@ class Run:
                 charge("storing")
                 actor.learn(due)
                 self.updates += due
-                charge("learning")
-            if self.clock.last > report_at:
-                report_at = self.clock.last + PROGRESS_SECONDS
+                now = charge("learning")
+            if now > report_at:
+                report_at = now + PROGRESS_SECONDS
                 self._report(done)
         store.flush()
-        charge("storing")
-        self.elapsed = time.perf_counter() - self.started
+        self.elapsed = charge("storing") - self.started
         self._report(done)
 
     def mean_return(self) -> float | None:
@@ -111,7 +109,9 @@ class _Clock:
         self.seconds = dict.fromkeys(PARTS, 0.0)
         self.last = 0.0
 
-    def charge(self, part: str) -> None:
+    def charge(self, part: str) -> float:
+        """Returns the time, as ``perf_counter`` tells it."""
         now = time.perf_counter()
         self.seconds[part] += now - self.last
         self.last = now
+        return now
