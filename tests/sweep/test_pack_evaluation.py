@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,6 +12,8 @@ from tiny_sweeps import root_with, rows, study, train_all
 from agents.environments import tabular_model
 from search_spaces import DatasetRecipe
 from sweep.datasets import collect_dataset, collect_spec
+from sweep.errors import UsageError
+from sweep.run import Display, RunOptions, run_study
 from sweep.store import Store
 
 GRID = "random-grid"
@@ -79,3 +81,12 @@ PROTOCOL = {
     "checkpoint_every_steps": 20,
     "checkpoint_every_seconds": 3600.0,
 }
+
+
+def test_a_perturbation_that_means_nothing_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    shift = study(protocol={**PROTOCOL, "eval_perturbation": {"kind": "shift", "amount": 2}})
+    with pytest.raises(
+        UsageError, match=r"'shift' moves images, but bsuite/catch/0 shows vectors of shape \[50\]"
+    ):
+        run_study(shift, "tiny", tmp_path / "root", RunOptions(), cast(Display, None))
+    assert not (tmp_path / "root").exists()
