@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from agents.data import Transitions
-from agents.data.transitions import TransitionBatch
+from agents.data.batches import TransitionBatch
 from agents.errors import AgentError
 from agents.objectives import Batch
 from agents.prefetch import HostGather, Lookahead

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.data.arrays import hash_values
+from agents.data.batches import TransitionBatch
 from agents.data.manifest import PROBE_TRANSITIONS, Manifest, read_manifest
 from agents.data.paging import FrameFile
 from agents.environments.protocol import EnvironmentSpec
@@ -17,7 +18,7 @@ from agents.errors import DatasetError
 from agents.randomness import generator
 
 if TYPE_CHECKING:
-    from agents.data.transitions import TransitionBatch, Transitions
+    from agents.data.transitions import Transitions
 
 LEARNER_ARRAYS = ("frames", "frame_index", "action", "reward", "discount", "subset_order")
 
@@ -103,16 +104,27 @@ class Dataset:
     def sample_batch(
         self, indices: npt.NDArray[np.int64], out: TransitionBatch | None = None
     ) -> TransitionBatch:
-        """Transitions ``indices`` int64 ``[B]`` as they are stored: tensors ``[B, ...]``, images uint8.
+        """Transitions ``indices`` int64 ``[B]`` as they are stored: numpy arrays ``[B, ...]``, images uint8.
 
         ``out``, an earlier result for as many transitions, is filled again instead of new memory. Raises
-        IndexError for a number outside the dataset.
+        IndexError for a number outside the dataset. PyTorch is not needed, nor loaded.
         """
-        import torch
-
-        chosen = torch.from_numpy(np.ascontiguousarray(indices, np.int64))
-        self.transitions.read_ahead(chosen)
-        return self.transitions.gather(chosen, out)
+        indices = np.asarray(indices, np.int64)
+        if indices.size and not 0 <= indices.min() <= indices.max() < len(self):
+            raise IndexError(
+                f"transition numbers from {indices.min()} to {indices.max()} were asked for; dataset {self.name!r} "
+                f"has 0 to {len(self) - 1}."
+            )
+        numbers = self.arrays["frame_index"][indices]
+        self.frame_file.read_ahead(numbers)
+        rows = {"frames": numbers, "action": indices, "reward": indices, "discount": indices}
+        if out is None:
+            shapes = {name: (*at.shape, *self.arrays[name].shape[1:]) for name, at in rows.items()}
+            out = TransitionBatch(**{name: np.empty(shapes[name], self.arrays[name].dtype) for name in rows})
+        for target, (name, at) in zip(out, rows.items(), strict=True):
+            # Numbers are known to be inside; "raise" would gather into a copy of the target first.
+            np.take(self.arrays[name], at, axis=0, out=target, mode="clip")
+        return out
 
     def verify(self) -> None:
         """Read every array; raises DatasetError naming the array whose hash differs from the manifest's."""

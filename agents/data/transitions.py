@@ -3,45 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from agents.data.batches import TransitionBatch
+
 if TYPE_CHECKING:
     from agents.data.paging import FrameFile
-
-
-class TransitionBatch(NamedTuple):
-    """Some transitions as they are stored: images uint8, rewards not clipped. ``...`` are leading axes.
-
-    ``frames`` ``[..., K+1, *frame_shape]``: a stack and the frame that follows it, each frame once; ``action``
-    ``[..., *action_shape]``; ``reward`` and ``discount`` ``[...]``.
-    """
-
-    frames: Tensor
-    action: Tensor
-    reward: Tensor
-    discount: Tensor
-
-    @property
-    def s_tm1(self) -> Tensor:
-        """s, ``[..., *observation_shape]``: a view of ``frames``."""
-        return self._stack(0)
-
-    @property
-    def s_t(self) -> Tensor:
-        """s', ``[..., *observation_shape]``: a view of ``frames``, which shares most of its images with s."""
-        return self._stack(1)
-
-    def _stack(self, first: int) -> Tensor:
-        axis = self.reward.dim()
-        count = self.frames.shape[axis] - 1
-        if count == 1:
-            return self.frames.select(axis, first)
-        stack = self.frames.narrow(axis, first, count)
-        # The channels of a stack's images lie one behind the other.
-        return stack.flatten(axis, axis + 1) if stack.dim() - axis == 4 else stack
 
 
 @dataclass(frozen=True)

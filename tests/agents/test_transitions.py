@@ -1,5 +1,8 @@
 """From transition numbers to arrays: the same values whichever way they come."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -94,13 +97,34 @@ def test_a_dataset_samples_what_its_observations_are(tmp_path):
     dataset = write(tmp_path / "pong", environment=PONG)
     indices = np.array([10, 3, 29])
     batch = dataset.sample_batch(indices)
-    assert batch.frames.dtype == torch.uint8
+    assert batch.frames.dtype == np.uint8
     assert batch.frames.shape == (3, 5, 84, 84)
     np.testing.assert_array_equal(batch.s_tm1, dataset.observations(indices))
     np.testing.assert_array_equal(batch.s_t, dataset.observations(indices, following=True))
     np.testing.assert_array_equal(batch.reward, indices)
     assert dataset.sample_batch(indices[::-1], out=batch) is batch
     np.testing.assert_array_equal(batch.reward, indices[::-1])
+    np.testing.assert_array_equal(batch.action, dataset.arrays["action"][indices[::-1]])
+    np.testing.assert_array_equal(batch.discount, dataset.arrays["discount"][indices[::-1]])
+    assert np.shares_memory(batch.s_tm1, batch.frames)
+    assert np.shares_memory(batch.s_t, batch.frames)
+
+
+@pytest.mark.parametrize("number", [30, -1])
+def test_a_dataset_refuses_numbers_that_it_does_not_have(tmp_path, number):
+    dataset = write(tmp_path / "catch")
+    with pytest.raises(IndexError, match=f"{number}.* were asked for; dataset 'catch' has 0 to 29"):
+        dataset.sample_batch(np.array([5, number]))
+
+
+def test_sampling_a_dataset_does_without_pytorch(tmp_path):
+    write(tmp_path / "catch")
+    code = (
+        "import sys, numpy; from agents.data import Dataset; d = Dataset.open(sys.argv[1]);"
+        "print(d.sample_batch(numpy.array([3])).reward, 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "catch")]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[3.] False\n"
 
 
 @pytest.mark.parametrize("on_host", [False, True])

@@ -1,0 +1,40 @@
+"""Some transitions of a dataset as they are stored, in numpy or PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class TransitionBatch(NamedTuple):
+    """Transitions with any leading axes ``...``: images uint8, rewards not clipped; arrays or tensors throughout.
+
+    ``frames`` ``[..., K+1, *frame_shape]``: a stack and the frame that follows it, each frame once; ``action``
+    ``[..., *action_shape]``; ``reward`` and ``discount`` ``[...]``.
+    """
+
+    frames: Any
+    action: Any
+    reward: Any
+    discount: Any
+
+    @property
+    def s_tm1(self) -> Any:
+        """s, ``[..., *observation_shape]``: a view of ``frames``."""
+        return self._stack(0)
+
+    @property
+    def s_t(self) -> Any:
+        """s', ``[..., *observation_shape]``: a view of ``frames``, which shares most of its images with s."""
+        return self._stack(1)
+
+    def _stack(self, first: int) -> Any:
+        axes = len(self.reward.shape)
+        leading, count = (slice(None),) * axes, self.frames.shape[axes] - 1
+        if count == 1:
+            return self.frames[(*leading, first)]
+        stack = self.frames[(*leading, slice(first, first + count))]
+        shape = tuple(stack.shape)
+        if len(shape) - axes < 4:
+            return stack
+        # The channels of a stack's images lie one behind the other.
+        return stack.reshape(*shape[:axes], shape[axes] * shape[axes + 1], *shape[axes + 2 :])
