@@ -52,8 +52,11 @@ class DigestTable:
     def add(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int32]) -> None:
         """Put in ``keys`` that are not there and differ from one another."""
         self.count += len(keys)
-        if 2 * self.count > len(self._values):
-            self._grow()
+        slots = len(self._values)
+        while slots < 2 * self.count:
+            slots *= 2
+        if slots > len(self._values):
+            self._grow(slots)
         self._put(keys, numbers)
 
     def _put(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int32]) -> None:
@@ -66,9 +69,9 @@ class DigestTable:
             self._keys[slot[mine]] = keys[open_[mine]]
             open_, slot = open_[~mine], (slot[~mine] + 1) & self._mask
 
-    def _grow(self) -> None:
+    def _grow(self, slots: int) -> None:
         keys, values = self._keys, self._values
-        self._allocate(4 * len(values))
+        self._allocate(slots)
         for first in range(0, len(values), _REBUILD_ROWS):
             taken = values[first : first + _REBUILD_ROWS] >= 0
             self._put(
