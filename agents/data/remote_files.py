@@ -258,8 +258,10 @@ class RemoteFiles:
             import aiohttp
 
             timeout = aiohttp.ClientTimeout(None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)
-            settings = {"timeout": timeout, "trust_env": True}
-            return fsspec.filesystem("http", client_kwargs=settings, **common)
+            # The bytes as they are stored: a .gz file that is served as gzipped text stays a .gz file.
+            settings = {"timeout": timeout, "trust_env": True, "auto_decompress": False}
+            plain = {"Accept-Encoding": "identity"}
+            return fsspec.filesystem("http", headers=plain, client_kwargs=settings, **common)
         except ImportError as error:
             raise DatasetError(
                 f"{self.folder} needs {client}, which is not installed ({error}): "

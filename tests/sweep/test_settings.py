@@ -21,6 +21,18 @@ def test_the_root_is_the_variable_else_a_folder_here(monkeypatch: pytest.MonkeyP
     assert settings.default_root() == "/mnt/sweeps"
 
 
+def test_the_cache_is_the_variable_else_where_the_user_keeps_caches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEP_CACHE", "/scratch/cache")
+    assert settings.cache_folder() == Path("/scratch/cache")
+    monkeypatch.delenv("SWEEP_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/var/tmp/caches")
+    assert settings.cache_folder() == Path("/var/tmp/caches/rankscope")
+    monkeypatch.setenv("HOME", "/home/someone")
+    for nothing in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_CACHE_HOME", nothing)
+        assert settings.cache_folder() == Path("/home/someone/.cache/rankscope")
+
+
 def test_usage_statistics_are_off_unless_the_user_has_said_otherwise(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

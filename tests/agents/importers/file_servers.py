@@ -76,6 +76,8 @@ class Handler(SimpleHTTPRequestHandler):
             self.send_response(200)
         body = content[first : last + 1]
         self.send_header("Content-Length", str(len(body)))
+        if path.suffix == ".gz":
+            self.send_header("Content-Encoding", "gzip")  # as some servers do
         self.send_header("ETag", f'"{hash(content):x}"')
         self.end_headers()
         if not with_body:
@@ -90,13 +92,19 @@ class Handler(SimpleHTTPRequestHandler):
             self.close_connection = True
 
 
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A reader that was killed, or that hung up, is part of the tests."""
+
+
 @contextmanager
 def served(folder: Path) -> Iterator[tuple[str, Mishaps]]:
     """Serve a folder; gives the address and the server's mishaps."""
     mishaps = Mishaps()
     handler = partial(Handler, mishaps, directory=str(folder))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import os
 import signal
@@ -149,6 +150,15 @@ def test_a_single_address_is_a_source_of_one_file(web: tuple[str, Mishaps], tmp_
     (shard,) = remote.list("*.bin")
     assert shard.name == "big.bin"
     assert remote.open(shard).read() == BIG
+
+
+def test_a_gzipped_file_is_given_as_it_is_stored(
+    web: tuple[str, Mishaps], folder: Path, tmp_path: Path
+) -> None:
+    content = gzip.compress(BIG)
+    (folder / "big.npy.gz").write_bytes(content)
+    remote = source(f"{web[0]}/big.npy.gz", tmp_path)
+    assert remote.open(remote.list("*")[0]).read() == content
 
 
 def test_checksums_name_the_files_of_a_server_that_lists_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from tiny_sweeps import DATASET
 from agents.data import Dataset
 from agents.data.writer import DatasetWriter
 from agents.environments.protocol import ArrayFormat
+from sweep.datasets import progress_file
+from sweep.pack_progress import write_json
 
 
 @pytest.fixture
@@ -112,3 +115,9 @@ def test_names_that_are_taken_or_unknown_are_refused(sweep: Sweep, tiny_root: Pa
     assert "Did you mean" in sweep("data", "subset", "random-catsh", "--name", "x", *prefix).err
     outside = sweep("data", "subset", "../datasets", "--name", "x", *prefix)
     assert (outside.code, "is not allowed" in outside.err) == (2, True)
+
+
+def test_status_tells_of_datasets_that_are_being_made(sweep: Sweep, tiny_root: Path) -> None:
+    said = {"done": 1, "total": 2, "text": "5 transitions [of 10]", "updated": time.time()}
+    write_json(progress_file(tiny_root, "pong"), said)
+    assert "making dataset pong: 5 transitions [of 10]" in sweep("status", "--root", tiny_root).out
