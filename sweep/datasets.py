@@ -121,7 +121,10 @@ def _check_origin(folder: Path, manifest: Manifest, recipe: DatasetRecipe) -> No
     if kind is not None and kind != recipe.kind:
         _refuse(folder, recipe, f"{kind} there, {recipe.kind} in the study")
     if kind == "collect":
-        _compare(folder, recipe, made["recipe"], collect_spec(recipe).model_dump(mode="json"))
+        from agents.collect import with_defaults
+
+        wanted = collect_spec(recipe).model_dump(mode="json")
+        _compare(folder, recipe, with_defaults(made["recipe"]), wanted)
     elif kind == "import" and recipe.import_ is not None:
         wanted = _wanted_import(recipe.import_, str(made["import"].get("source")))
         _compare(folder, recipe, {key: made["import"].get(key) for key in wanted}, wanted)

@@ -2,6 +2,6 @@
 
 from agents.collect.frozen import FrozenPolicy
 from agents.collect.making import collect
-from agents.collect.spec import CollectSpec, Progress
+from agents.collect.spec import CollectSpec, Progress, with_defaults
 
-__all__ = ["CollectSpec", "FrozenPolicy", "Progress", "collect"]
+__all__ = ["CollectSpec", "FrozenPolicy", "Progress", "collect", "with_defaults"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -68,3 +68,10 @@ class CollectSpec(BaseModel):
             return 1.0 if self.agent == "random" else self.epsilon
         over = self.epsilon_decay_steps or max(1, self.steps // 2)
         return self.epsilon_start + (self.epsilon_end - self.epsilon_start) * min(1.0, step / over)
+
+
+def with_defaults(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """A dataset's recorded spec, with the keys that the version which made it did not have at their defaults."""
+    fields = CollectSpec.model_fields
+    newer = {key: field.default for key, field in fields.items() if not field.is_required()}
+    return {**newer, **recorded}

@@ -164,7 +164,7 @@ def _source(provenance: dict[str, Any], path: Path) -> str:
         return f"part of {cut['of']}: {', '.join(one['kind'] for one in cut['selections'])}"
     recipe, imported = provenance.get("recipe") or {}, provenance.get("import") or {}
     if "agent" in recipe:
-        return f"collected by {recipe['agent']}"
+        return f"collected by {recipe.get('policy') or recipe['agent']}"
     return f"{imported['format']} {imported['source']}" if "format" in imported else "unknown"
 
 

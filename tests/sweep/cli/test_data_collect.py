@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -122,6 +123,8 @@ def test_a_finished_trial_plays(sweep: Sweep, trained: Path) -> None:
     record = read_manifest(trained / "datasets" / "good").provenance
     assert record["policy"]["trial_id"] == trial
     assert (record["recipe"]["agent"], record["recipe"]["policy"]) == ("policy", f"tiny/{trial}")
+    rows = json.loads(sweep("data", "ls", "--json", "--root", trained).out)
+    assert [row["source"] for row in rows if row["name"] == "good"] == [f"collected by tiny/{trial}"]
 
 
 @pytest.mark.parametrize(
