@@ -1,5 +1,6 @@
 """DeepMind Control from pixels, the simulator's state beside them: DrQ-v2's protocol."""
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from agents.environments import headless_gl
 from agents.environments.family import Family
 from agents.environments.gymnasium_slots import GymnasiumSlots, Shown
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
+from agents.errors import AgentError
 
 REQUIRES = ("mujoco==3.10.0", "dm-control==1.0.43")
 
@@ -58,6 +60,7 @@ class _Slot:
         self._environment = suite.load(domain, task, task_kwargs={"random": 0})
         self._stack = np.zeros((3 * FRAME_STACK, SIZE, SIZE), np.uint8)
         self._parts = tuple(_TASKS[name][1])
+        self._thread: int | None = None
 
     def reset(self, *, seed: int | None = None) -> tuple[Shown, dict[str, Any]]:
         """See ``Slot.reset``."""
@@ -86,6 +89,14 @@ class _Slot:
         self._environment.close()
 
     def _see(self, timestep: Any) -> Shown:
+        # EGL would fail here with a dump of its pointers, OSMesa not at all.
+        thread = threading.get_ident()
+        self._thread = self._thread or thread
+        if thread != self._thread:
+            raise AgentError(
+                f"a dmc environment was first reset in thread {self._thread} and is now used in thread {thread}: "
+                "its OpenGL context belongs to the first. Make, reset and step it in one thread."
+            )
         image = self._environment.physics.render(SIZE, SIZE, camera_id=CAMERA)
         self._stack = np.concatenate([self._stack[3:], image.transpose(2, 0, 1)])
         state = [np.ravel(timestep.observation[part]) for part in self._parts]

@@ -4,13 +4,14 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from slots import check_dataset, check_slots, random_actions
 
 from agents.environments import describe, dmc_family, headless_gl, make
-from agents.errors import EnvironmentUnavailable
+from agents.errors import AgentError, EnvironmentUnavailable
 
 IDS = dmc_family.env_ids()
 
@@ -86,6 +87,15 @@ def test_a_dataset_holds_pixels_and_state(suite, tmp_path):
     dataset = check_dataset("dmc/finger_spin", tmp_path, 4)
     assert dataset.arrays["frames"].shape[1:] == (3, 84, 84)
     assert dataset.arrays["extra_state"].shape[1:] == (9,)
+
+
+def test_another_thread_than_the_first_is_refused(suite):
+    vector = make("dmc/finger_spin", 1)
+    with ThreadPoolExecutor(1) as other:
+        other.submit(vector.reset, np.array([0])).result()
+        with pytest.raises(AgentError, match=r"first reset in thread \d+ and is now used .* in one thread"):
+            vector.step(np.zeros((1, 2), np.float32))
+        other.submit(vector.close).result()
 
 
 def test_a_missing_package_is_named_with_its_remedy(monkeypatch):
