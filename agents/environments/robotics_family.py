@@ -60,7 +60,7 @@ def describe(env_id: str) -> EnvironmentSpec:
         num_actions=0,
         action_shape=(8,) if maze else (9,),
         extras={"goal": ArrayFormat(dtype="float32", shape=(2,))} if maze else {},
-        # Starting one costs 0.1 s (a maze) to 0.7 s (the kitchen's meshes).
+        # Each holds a model of its own, the kitchen's with many meshes.
         evaluation_slots=4 if maze else 2,
         # REF_MIN_SCORE and REF_MAX_SCORE: reaching the goal, and completing the four tasks.
         score_reference=ScoreReference(
