@@ -139,6 +139,10 @@ def test_atari_members_play_their_episodes_one_after_another_and_independently()
     assert together.returns.sum() > 0
     np.testing.assert_allclose(together.returns_normalized, (together.returns - 210) / (8503.3 - 210))
     assert together.normalization == "human-normalised"
+    # RL Unplugged's scale, from dopamine's mean return of an online DQN on Asterix.
+    np.testing.assert_allclose(
+        together.other_scales["online-DQN-normalised"], (together.returns - 210) / (2734.56 - 210)
+    )
 
 
 def test_whole_atari_episodes_equal_the_environment_stepped_by_hand(monkeypatch):
