@@ -123,6 +123,7 @@ class SequenceSampler:
         if fraction < 1:
             rank = np.empty(len(order), np.int32)
             rank[order] = np.arange(len(order), dtype=np.int32)
+            # Whole episodes: windows that begin in some of the rows would show nearly all of them.
             kept = kept[np.argsort(rank[self.runs.row(self.runs.begin[kept])])]
             enough = np.searchsorted(np.cumsum(counts[kept]), ceil_share(fraction, len(order)))
             kept = kept[: enough + 1]
@@ -145,6 +146,7 @@ class _Share:
         run = np.searchsorted(self.windows, number, side="right")
         count = self.count[run]
         nth = number - np.where(run > 0, self.windows[run - 1], 0)
+        # R2D2 begins an episode's first window with its burn-in; here the learnt part begins there.
         return Windows(self.begin[run], count, np.minimum(nth * shift, np.maximum(count - learnt, 0)))
 
 
