@@ -9,6 +9,7 @@ from agents.data.importers import (
     d4rl,
     dqn_replay,
     minari,
+    own,
     rlu_atari,
     rlu_atari_ordered,
     rlu_bsuite,
@@ -30,6 +31,7 @@ READERS: dict[str, Reader] = {
         dqn_replay.READER,
         minari.READER,
         cog.READER,
+        own.READER,
     )
 }  # fmt: skip
 """Every reader, in the order that listings show them."""
