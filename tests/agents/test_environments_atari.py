@@ -1,7 +1,7 @@
 """Atari against the bare emulator, stepped beside it."""
 
 import numpy as np
-from slots import roll
+from slots import check_dataset, roll
 
 from agents.environments import atari, describe, make
 from agents.environments.atari_games import GAMES
@@ -97,6 +97,10 @@ def test_scores_are_put_on_the_scale_of_their_references():
     assert asterix.score_reference.scale_name == "human-normalised"
     np.testing.assert_allclose(asterix.normalise(np.array([210.0, 8503.3, 4356.65])), [0, 1, 0.5])
     assert describe("atari/Pooyan").normalise(np.zeros(2)) is None
+
+
+def test_a_dataset_holds_what_was_shown(tmp_path):
+    check_dataset("atari/Asterix", tmp_path, 12)
 
 
 def test_rl_unpluggeds_46_games_are_there():

@@ -59,6 +59,10 @@ def test_a_task_is_dm_controls_with_every_action_taken_twice(env_id, suite):
         assert not terminated.any()
         assert not truncated.any()
     assert len(np.unique(observation)) > 20, "the image is (nearly) of one colour"
+    restarted, timestep = ours.restart(np.array([True])), theirs.reset()
+    assert not restarted[0, :6].any()
+    state = np.concatenate([np.ravel(part) for part in timestep.observation.values()])
+    np.testing.assert_array_equal(ours.extras()["state"][0], state.astype(np.float32))
     ours.close()
     theirs.close()
 

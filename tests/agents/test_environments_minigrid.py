@@ -35,6 +35,8 @@ def test_a_corridor_is_minigrids(env_id):
         shown, reward, terminated, truncated, _ = theirs.step(int(action[0]))
         observation, *rest = ours.step(action)
         assert [part[0] for part in rest] == [np.float32(reward), terminated, truncated]
+    restarted, (shown, _) = ours.restart(np.array([True])), theirs.reset()
+    np.testing.assert_array_equal(restarted[0, :11].argmax(axis=0), shown["image"][..., 0])
     ours.close()
 
 

@@ -45,6 +45,9 @@ def test_a_robot_moves_as_gymnasiums_own(env_id):
             shown, _ = theirs.reset()
             observation = ours.restart(np.array([True]))
             np.testing.assert_array_equal(observation[0, :width], shown[:width].astype(np.float32))
+    # The random stream runs on: the second episode is gymnasium's second.
+    restarted = ours.restart(np.array([True]))
+    np.testing.assert_array_equal(restarted[0, :width], theirs.reset()[0][:width].astype(np.float32))
     ours.close()
 
 

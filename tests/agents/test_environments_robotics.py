@@ -56,6 +56,9 @@ def test_a_maze_shows_the_ants_state_as_gymnasium_robotics_does():
         np.testing.assert_array_equal(ours.extras()["goal"][0], shown["desired_goal"].astype(np.float32))
         shown, *_ = theirs.step(action[0])
         observation, *_ = ours.step(action)
+    restarted, (shown, _) = ours.restart(np.array([True])), theirs.reset()
+    np.testing.assert_array_equal(restarted[0, :2], shown["achieved_goal"].astype(np.float32))
+    np.testing.assert_array_equal(ours.extras()["goal"][0], shown["desired_goal"].astype(np.float32))
     ours.close()
     theirs.close()
 

@@ -57,6 +57,9 @@ def test_a_game_is_vizdooms_with_its_images_scaled_down():
         assert (terminated, truncated) == (False, False) == tuple(bool(end[0]) for end in ends)
         screen, action = seen["screen"], following
     assert np.unique(observation).size > 20
+    restarted, screen = ours.restart(np.array([True])), theirs.reset()[0]["screen"]
+    assert np.abs(restarted[0].transpose(1, 2, 0) - filtered(screen)).max() < 1.1
+    assert not any(array.any() for array in ours.extras().values())
     ours.close()
     theirs.close()
 
