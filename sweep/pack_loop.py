@@ -14,17 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.environments import VectorEnvironment
-from agents.environments.perturbations import PerturbedVector
-from agents.evaluation import EvaluationResult, evaluate, make_evaluation_environment
 from agents.measuring import ProbeBatch
 from agents.pack import Pack
 from agents.sampling import MinibatchSampler
-from agents.true_values import TrueValues
 from sweep.checkpoints import Checkpoints
 from sweep.dataset_making import open_dataset
 from sweep.errors import SweepError
 from sweep.learner import learner_shape, member_hypers
+from sweep.pack_evaluation import PackEvaluation
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.stopwatch import Stopwatch
@@ -84,8 +81,6 @@ class _Loop:
         members = [member_hypers(config) for config in configs]
         shape = learner_shape(spec.config, dataset.spec)
         self.seeds = [config.seed for config in configs]
-        self.discounts = [config.discount for config in configs]
-        self.true_values = TrueValues.where_known(spec.config.env, self.discounts, spec.config.reward_clip)
         self.dataset = dataset
         self.pack = Pack(
             shape,
@@ -109,14 +104,7 @@ class _Loop:
         self.resume_step, self.attempt, self.writer = self._begin(about)
 
     def run(self) -> dict[str, Any]:
-        with closing(
-            make_evaluation_environment(
-                self.spec.config.env,
-                len(self.seeds),
-                self.protocol.eval_episodes,
-                num_threads=self.spec.threads,
-            )
-        ) as self.environment:
+        with closing(PackEvaluation(self.spec, self.pack)) as self.evaluation:
             if self.resume_step < 0:
                 self._record(0)
                 self._checkpoint()
@@ -180,7 +168,11 @@ class _Loop:
             columns.update(result.measures)
         if step > 0:
             columns["loss"] = self.pack.take_mean_loss()
-        returns = self._evaluate(step, columns) if evaluated else None
+        returns = None
+        if evaluated:
+            with self.watch("evaluate"):
+                outcome, returns = self.evaluation.measure(step)
+            columns.update(outcome)
         rows = np.flatnonzero(active)
         if len(rows) == 0:
             return
@@ -202,46 +194,6 @@ class _Loop:
                 # The scheduler may end this process at the report: what it decides on must be in the store.
                 self._checkpoint()
             self._report(evaluated=True)
-
-    def _evaluate(self, step: int, columns: dict[str, np.ndarray]) -> np.ndarray:
-        with self.watch("evaluate"):
-            outcome = self._play(step, self.environment)
-            columns["return_mean"] = outcome.returns.mean(1)
-            columns["return_std"] = outcome.returns.std(1)
-            columns["episode_length"] = outcome.lengths.mean(1)
-            columns["value_bias"] = outcome.value_bias
-            if outcome.returns_normalized is not None:
-                columns["return_normalized"] = outcome.returns_normalized.mean(1)
-            for scale, returns in outcome.other_scales.items():
-                if "DQN" in scale:
-                    columns["return_normalized_dqn"] = returns.mean(1)
-            if self.true_values is not None:
-                # Masked: at a discount of 1 there are no true values, which is not an error of the member's.
-                columns["value_error"] = np.ma.masked_array(
-                    self.true_values.errors(self._q_values), np.isnan(self.true_values.q).any((1, 2))
-                )
-            if (perturbation := self.protocol.eval_perturbation) is not None:
-                disturbed = PerturbedVector(self.environment, perturbation.kind, perturbation.amount)
-                columns["return_mean_perturbed"] = self._play(step, disturbed).returns.mean(1)
-        return outcome.returns
-
-    def _play(self, step: int, environment: VectorEnvironment) -> EvaluationResult:
-        return evaluate(
-            self._q_values,
-            self.spec.config.env,
-            self.seeds,
-            step=step,
-            episodes=self.protocol.eval_episodes,
-            epsilon=self.protocol.eval_epsilon,
-            max_steps=self.protocol.eval_max_steps,
-            discounts=self.discounts,
-            reward_clip=self.spec.config.reward_clip,
-            environment=environment,
-        )
-
-    def _q_values(self, observations: np.ndarray) -> np.ndarray:
-        values: np.ndarray = self.pack.q_values(observations).cpu().numpy()
-        return values
 
     def _checkpoint_due(self) -> bool:
         waited = time.monotonic() - self.checkpointed_at

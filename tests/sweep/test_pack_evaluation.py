@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from tiny_sweeps import root_with, rows, study, train_all
 
@@ -43,6 +44,10 @@ def test_a_gridworld_trial_reports_its_error_against_the_true_values(grid_root: 
     evaluated = frame[frame["return_mean"].notna()]
     assert evaluated.loc[evaluated["discount"] < 1, "value_error"].notna().all()
     assert evaluated.loc[evaluated["discount"] == 1, "value_error"].isna().all(), "no value, so null"
+    stored = [pq.read_table(path) for path in (grid_root / "store/tiny/hot").rglob("*.parquet")]
+    errors = [value for table in stored for value in table["value_error"].to_pylist()]
+    assert None in errors
+    assert all(value is None or value == value for value in errors), "null and not NaN"
     assert evaluated["value_bias"].notna().all()
     assert frame.loc[frame["return_mean"].isna(), "value_error"].isna().all()
     grid = tabular_model("gridworld/smooth/0")
