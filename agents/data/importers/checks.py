@@ -160,6 +160,9 @@ class _Fitted:
                 )
             )
             return
+        if values.dtype == wanted.dtype and wanted.dtype != "float32":
+            self.arrays[name] = values
+            return
         with np.errstate(over="ignore", invalid="ignore"):
             fitted = values.astype(wanted.dtype, copy=False)
         bad = ~np.isfinite(fitted) if wanted.dtype == "float32" else fitted != values
