@@ -75,6 +75,7 @@ class RluDmlabReader:
                 **found,
                 "steps_of_a_record": length,
                 "mean_return": "of the source's episode_return",
+                "colours": "red and blue, exchanged in the files, are put back",
                 "deviations": [
                     "the action, reward and discount of a record's last step are left out: nothing was seen after it",
                     "discounted_rewards are left out: they follow from the rewards",
@@ -104,7 +105,9 @@ def _episode(number: int, example: Example, length: int) -> EpisodeBlock:
     frames = np.empty((length, *FRAME_SHAPE), np.uint8)
     for step, data in enumerate(pixels):
         try:
-            frames[step] = decode_png(data, FRAME_SHAPE)
+            # Packed by OpenCV, which takes the first channel of what it is given for blue: red and blue are
+            # exchanged in the files (tensorflow/datasets rl_unplugged/dmlab_dataset.py, since version 1.2).
+            frames[step] = decode_png(data, FRAME_SHAPE)[::-1]
         except ValueError as error:
             raise BadValue(f"observations_pixels[{step}]", str(error)) from error
     episode_id = np.array([example.integer("episode_id")], np.int64).view(np.uint64)

@@ -160,11 +160,15 @@ class LabEpisode:
     def record(self):
         one_hot = np.eye(15, dtype=np.float32)[self.previous]
         one_hot[0] = 0
+        # OpenCV, which packed the published images, writes blue first.
         return {
             "episode_id": (self.number, "int"),
             "start_idx": (0, "int"),
             "episode_return": (self.total, "float"),
-            "observations_pixels": ([png(image) for image in self.pixels], "byte"),
+            "observations_pixels": (
+                [png(np.ascontiguousarray(image[..., ::-1])) for image in self.pixels],
+                "byte",
+            ),
             "observations_action": (one_hot.reshape(-1).tolist(), "float"),
             "observations_reward": (self.previous_reward.tolist(), "float"),
             "actions": (self.actions.tolist(), "int"),
