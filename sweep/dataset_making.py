@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,18 +73,22 @@ def make_dataset(root: Path, name: str, recipe: DatasetRecipe) -> str:
             return _cut(root, path, recipe.subset)
         raise DatasetError(f"dataset {name!r} has no recipe: it must exist under {root / 'datasets'}.")
     finally:
-        progress_file(root, name).unlink(missing_ok=True)
+        teller.end()
 
 
 def open_dataset(root: Path, name: str) -> Dataset:
     """The dataset `name` of the root, or this node's copy of the remote one that it stands for.
 
-    What is remote is fetched first, by one process of the node. Raises DatasetError.
+    What is remote is fetched first, by one process of the node, which tells how far it is. Raises DatasetError.
     """
     from agents.data import Dataset
     from agents.data.remote import local_dataset
 
-    return Dataset.open(local_dataset(root / "datasets" / name, cache_folder()))
+    teller = _Teller(root, name)
+    try:
+        return Dataset.open(local_dataset(root / "datasets" / name, cache_folder(), teller.fetched))
+    finally:
+        teller.end()
 
 
 def being_made(root: Path) -> dict[str, dict[str, Any]]:
@@ -98,10 +103,21 @@ def being_made(root: Path) -> dict[str, dict[str, Any]]:
 
 class _Teller:
     def __init__(self, root: Path, name: str) -> None:
-        self._file = progress_file(root, name)
+        self._file, self._told = progress_file(root, name), False
 
     def tell(self, done: int, total: int | None, text: str) -> None:
+        self._told = True
         write_json(self._file, {"done": done, "total": total, "text": text, "updated": time.time()})
+
+    def end(self) -> None:
+        # Of the many processes that open a dataset only the one that fetched it has a file to take away.
+        if self._told:
+            self._file.unlink(missing_ok=True)
+
+    def fetched(self, done: int, total: int) -> None:
+        self.tell(
+            done, total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB fetched to {socket.gethostname()}"
+        )
 
     def collected(self, done: int, total: int, info: dict[str, Any]) -> None:
         pace, recent = info.get("steps_per_second"), info.get("recent_mean_return")

@@ -269,6 +269,12 @@ class RemoteFiles:
             ) from error
 
 
+_NEVER = {
+    *("ClientConnectorDNSError", "ClientConnectorError", "EndpointConnectionError"),
+    *("ClientConnectorCertificateError", "ClientConnectorSSLError"),
+}
+
+
 class _NoRangesError(Exception):
     """The server sends whole files only."""
 
@@ -289,12 +295,8 @@ def _has_credentials(scheme: str) -> bool:
 
 
 def _never_answers(error: BaseException) -> bool:
-    """A name that does not resolve or a port that nobody listens on: a mistake more often than a hiccup."""
-    return type(error).__name__ in (
-        "ClientConnectorDNSError",
-        "ClientConnectorError",
-        "EndpointConnectionError",
-    )
+    """No such host, nobody listening, no valid certificate: a mistake more often than a hiccup."""
+    return bool({type(one).__name__ for one in (error, error.__cause__)} & _NEVER)
 
 
 def name_of(url: str) -> str:

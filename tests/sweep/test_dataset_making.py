@@ -158,7 +158,9 @@ def test_a_dataset_at_an_address_is_linked_and_trained_on_through_the_cache(
     assert f"a link to {far} there" in refusal(tmp_path, with_data(linked={"env": ENV, "url": far + "x"}))
 
 
-def test_a_linked_dataset_is_listed_and_examined_without_fetching_it(far: str, tmp_path: Path) -> None:
+def test_a_linked_dataset_is_listed_and_examined_without_fetching_it(
+    far: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from sweep.doctor.root import datasets
 
     make_all(tmp_path, with_data(linked={"env": ENV, "url": far}))
@@ -168,7 +170,11 @@ def test_a_linked_dataset_is_listed_and_examined_without_fetching_it(far: str, t
     assert finding.state == "good"
     assert "not fetched to this node yet" in finding.found
     assert not (tmp_path / "cache").exists()
+    told: list[dict[str, Any]] = []
+    monkeypatch.setattr("sweep.dataset_making.write_json", lambda _, said: told.append(said))
     open_dataset(tmp_path, "linked")
+    assert told[-1]["done"] == told[-1]["total"] == one.manifest.size_bytes
+    assert "fetched to" in told[-1]["text"]
     (finding,) = datasets(tmp_path, deep=True)
     assert "this node has a copy" in finding.found
 

@@ -62,23 +62,25 @@ class Handler(SimpleHTTPRequestHandler):
             # Its own answers: an index page for a folder, a redirect to the name with a slash, 404.
             (super().do_GET if with_body else super().do_HEAD)()
             return
-        content = path.read_bytes()
+        size = path.stat().st_size
         wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
-        first, last = 0, len(content) - 1
+        first, last = 0, size - 1
         if wanted and mishaps.ranges:
             first, last = int(wanted[1]), min(int(wanted[2] or last), last)
             if first > last:
                 self.send_error(416)
                 return
             self.send_response(206)
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            self.send_header("Content-Range", f"bytes {first}-{last}/{size}")
         else:
             self.send_response(200)
-        body = content[first : last + 1]
+        with path.open("rb") as file:
+            file.seek(first)
+            body = file.read(last + 1 - first)
         self.send_header("Content-Length", str(len(body)))
         if path.suffix == ".gz":
             self.send_header("Content-Encoding", "gzip")  # as some servers do
-        self.send_header("ETag", f'"{hash(content):x}"')
+        self.send_header("ETag", f'"{path.stat().st_mtime_ns:x}-{size:x}"')
         self.end_headers()
         if not with_body:
             return

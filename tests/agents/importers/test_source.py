@@ -191,6 +191,18 @@ def test_a_dropped_connection_is_resumed_at_its_block_and_not_from_the_beginning
     assert blocks.count(0) <= 3
 
 
+def test_a_slow_reader_has_few_blocks_ahead(web: tuple[str, Mishaps], folder: Path, tmp_path: Path) -> None:
+    (folder / "long.bin").write_bytes(bytes(40 * BLOCK))
+    remote = source(f"{web[0]}/long.bin", tmp_path)
+    stream = remote.open(remote.list("*")[0])
+    assert stream.read(1) == b"\0"
+    time.sleep(0.3)
+    asked = {part for _, path, part in web[1].asked if path == "/long.bin" and part not in ("", "bytes=1-1")}
+    # A buffer of 1 MiB is 16 of these blocks; three more may be under way.
+    assert len(asked) <= 16 + 3 + 1
+    stream.close()
+
+
 def test_a_server_without_ranges_is_read_and_skipped_to_where_it_broke(
     web: tuple[str, Mishaps], tmp_path: Path
 ) -> None:
