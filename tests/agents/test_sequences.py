@@ -139,10 +139,12 @@ def test_a_members_sequences_do_not_depend_on_its_pack_or_on_how_steps_are_asked
         np.testing.assert_array_equal(together[17:20, [place]], sampler.rows(sampler.windows(17, 3))[0])
 
 
-def test_a_prefix_is_what_was_collected_first(interleaved):
-    limit = int(np.ceil(0.4 * len(interleaved)))
+@pytest.mark.parametrize("slots", [1, 3])
+def test_a_prefix_is_what_was_collected_first(tmp_path, slots):
+    dataset = collect(tmp_path / "played", [7, 30, 3, 12, 1, 25, 10], slots=slots)
+    limit = int(np.ceil(0.4 * len(dataset)))
     members = [a_member(0, data_prefix=0.4)]
-    _, _, rows, valid = sampled(interleaved, members, length=5, steps=100)
+    _, _, rows, valid = sampled(dataset, members, length=5, steps=100)
     assert set(rows[valid]) == set(range(limit))
     assert rows.max() < limit
 
