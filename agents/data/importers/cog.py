@@ -21,6 +21,7 @@ from agents.errors import DatasetError
 __all__ = ["READER", "CogReader"]
 
 _KEYS = ("observations", "actions", "rewards", "next_observations", "terminals")
+_NAMES = {"frames": "observations", "action": "actions", "reward": "rewards", "discount": "terminals"}
 _OPTIONS = {
     "prior": "the file of prior data (the one whose name contains prior)",
     "task": "the file of the task's data (the other one)",
@@ -55,6 +56,7 @@ class CogReader:
         return ImportPlan(
             environment=spec,
             shards=shards,
+            keys=_NAMES,
             columns={"prior": ArrayFormat(dtype="uint8")},
             provenance={
                 "prior": None if prior is None else prior.name,

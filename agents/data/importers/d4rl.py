@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["READER", "D4RLReader"]
 
 _KEYS = ("observations", "actions", "rewards", "terminals")
+_NAMES = {"frames": "observations", "action": "actions", "reward": "rewards", "discount": "terminals"}
+_PART_ROWS = 250_000
 _BLOCK_BYTES = 16 * 2**20
 _OPTIONS = {
     "dataset": "the name, such as hopper-medium-v2, where the file has another one",
@@ -34,6 +37,15 @@ _OPTIONS = {
     "clip_actions": "true brings actions outside the action space to its border (false: they are bad records)",
     "mirror": "an address that takes the place of D4RL's host, with the same folders below it",
 }
+
+
+@dataclass(frozen=True)
+class _Part(Shard):
+    """Rows ``first`` to before ``stop``, whole episodes: the unit that an import goes on from."""
+
+    file: Shard | None = None
+    first: int = 0
+    stop: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,33 +92,38 @@ class D4RLReader:
                     f"{shard.name} has no key 'timeouts', so where its episodes end depends on the time limit, "
                     "which is not known for this file. Give it by the option max_episode_steps."
                 )
-            timeouts = "timeouts" in file
+            limit = None if "timeouts" in file else limit
+            parts = _parts(shard, list(_cuts(file, shard.name, limit, ends)))
         candidates = () if entry is None else entry.env_ids
         spec, why_not = runs_here(candidates, data, wanted=options.get("env"))
         return ImportPlan(
             environment=spec,
-            shards=(shard,),
+            shards=parts,
+            keys=_NAMES,
             provenance={
                 "dataset": entry.name if entry else None,
                 "terminate_on_end": ends,
                 "clip_actions": clip,
-                "time_limit_steps": None if timeouts else limit,
+                "time_limit_steps": limit,
                 "no_evaluation_because": why_not,
             },
         )
 
     def read(self, source: Source, shard: Shard, plan: ImportPlan) -> Iterator[EpisodeBlock | BadRecord]:
         """See ``Reader.read``: whole episodes, about 16 MiB of rows in memory."""
-        spec, chosen = plan.environment, plan.provenance
-        with open_hdf5(source.localise(shard), shard.name) as file:
-            arrays = {key: array_at(file, key, shard.name) for key in _KEYS}
+        assert isinstance(shard, _Part)
+        assert shard.file is not None
+        spec, chosen, name = plan.environment, plan.provenance, shard.file.name
+        with open_hdf5(source.localise(shard.file), name) as file:
+            arrays = {key: array_at(file, key, name) for key in _KEYS}
             rows = len(arrays["rewards"])
-            cuts = _cuts(file, shard.name, rows, chosen["time_limit_steps"], chosen["terminate_on_end"])
+            every = _cuts(file, name, chosen["time_limit_steps"], chosen["terminate_on_end"])
+            cuts = (cut for cut in every if shard.first <= cut.first < shard.stop)
             row_bytes = 4 * int(np.prod(spec.observation_shape)) + 4 * int(np.prod(spec.action_shape)) + 8
             for batch in _batches(cuts, max(1, _BLOCK_BYTES // row_bytes)):
                 first, stop = batch[0].first, batch[-1].last + 1
                 here = {
-                    key: read_rows(arrays[key], first, min(stop + (key == "observations"), rows), shard.name)
+                    key: read_rows(arrays[key], first, min(stop + (key == "observations"), rows), name)
                     for key in _KEYS
                 }
                 for cut in batch:
@@ -138,6 +155,27 @@ def _block(
     )
 
 
+def _parts(file: Shard, cuts: list[_Cut]) -> tuple[_Part, ...]:
+    """Shares of the file of about as many rows, in the order of their rows."""
+    starts: list[int] = []
+    for cut in cuts:
+        if not starts or cut.first - starts[-1] >= _PART_ROWS:
+            starts.append(cut.first)
+    rows = cuts[-1].last + 1 if cuts else 0
+    size = (file.size or 0) / max(rows, 1)
+    return tuple(
+        _Part(
+            f"{file.name} rows {first} to {stop - 1}",
+            int(size * (stop - first)),
+            file.sha256,
+            file,
+            first,
+            stop,
+        )
+        for first, stop in pairwise([*starts, rows])
+    )
+
+
 def _batches(cuts: Iterator[_Cut], most_rows: int) -> Iterator[list[_Cut]]:
     """Cuts that are read at once, of at most ``most_rows`` rows; a longer one is divided."""
     batch: list[_Cut] = []
@@ -153,9 +191,11 @@ def _batches(cuts: Iterator[_Cut], most_rows: int) -> Iterator[list[_Cut]]:
         yield batch
 
 
-def _cuts(file: h5py.File, name: str, rows: int, limit: int | None, terminate_on_end: bool) -> Iterator[_Cut]:
+def _cuts(file: h5py.File, name: str, limit: int | None, terminate_on_end: bool) -> Iterator[_Cut]:
     """The episodes that have a transition. The last row of the file never is one: it has no following row."""
-    terminal = np.asarray(read_rows(array_at(file, "terminals", name), 0, rows, name)).reshape(-1) != 0
+    terminals = array_at(file, "terminals", name)
+    rows = len(terminals)
+    terminal = np.asarray(read_rows(terminals, 0, rows, name)).reshape(-1) != 0
     if limit is None:
         timeout = np.asarray(read_rows(array_at(file, "timeouts", name), 0, rows, name)).reshape(-1) != 0
     else:

@@ -24,6 +24,12 @@ __all__ = ["READER", "DQNReplayReader"]
 
 _OBSERVATIONS = re.compile(r"(?P<folder>(?:.*/)?)\$store\$_observation_ckpt\.(?P<number>[0-9]+)\.gz")
 _SMALL = ("$store$_action", "$store$_reward", "$store$_terminal", "add_count", "invalid_range")
+_NAMES = {
+    "frames": "$store$_observation",
+    "action": "$store$_action",
+    "reward": "$store$_reward",
+    "discount": "$store$_terminal",
+}
 _MOST_STEPS = 32_768  # 230 MB; an Atari episode has at most 27,000
 _CHUNK_ROWS = 2048  # 14 MB of 84 × 84 frames
 _OPTIONS = {
@@ -67,6 +73,7 @@ class DQNReplayReader:
         return ImportPlan(
             environment=spec,
             shards=tuple(shards),
+            keys=_NAMES,
             columns={"checkpoint": ArrayFormat(dtype="int32")},
             provenance={
                 "deviations": [

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["READER", "MinariReader"]
 
 _FORMATS = {"hdf5": ".hdf5", "arrow": ".arrow", "parquet": ".parquet"}
+_NAMES = {"frames": "observations", "action": "actions", "reward": "rewards", "discount": "terminations"}
 _PART_EPISODES = 256
 _ACTION_SLACK = 1e-5
 _OURS = {"Hopper": "Hopper", "HalfCheetah": "HalfCheetah", "Walker2d": "Walker2d", "Ant": "Ant"}
@@ -89,6 +90,7 @@ class MinariReader:
         return ImportPlan(
             environment=described.spec,
             shards=tuple(parts),
+            keys=_NAMES,
             provenance={
                 "data_format": described.data_format,
                 "jpeg": [

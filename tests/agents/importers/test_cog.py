@@ -210,10 +210,10 @@ def put(key, place, value):
     [
         (remove("terminals"), "key 'terminals': is missing; there are actions"),
         (shorten("rewards"), "key 'rewards': has 5 entries beside 6 actions"),
-        (put("rewards", 2, float("nan")), "key 'reward': nan is not a finite number"),
+        (put("rewards", 2, float("nan")), "key 'rewards': nan is not a finite number"),
         (put("rewards", 2, "much"), "key 'rewards': holds <U"),
         (put("rewards", 2, None), "key 'rewards': holds object, not numbers"),
-        (put("actions", 2, np.full(7, 1.5)), r"key 'action': component 1\.5 is outside \[-1\.0, 1\.0\]"),
+        (put("actions", 2, np.full(7, 1.5)), r"key 'actions': component 1\.5 is outside \[-1\.0, 1\.0\]"),
         (put("actions", 2, np.zeros(6)), "key 'actions': holds no numbers of one shape"),
         (
             put("observations", 2, {"state": np.zeros(10)}),

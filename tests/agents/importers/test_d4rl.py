@@ -13,6 +13,7 @@ from read_blocks import read, source
 from agents.data.importers import d4rl as module
 from agents.data.importers import d4rl_names
 from agents.data.importers.d4rl import READER
+from agents.data.importers.engine import import_dataset
 from agents.errors import DatasetError
 
 
@@ -36,6 +37,7 @@ def arrays(rows=200, width=11, actions=3, seed=0, terminals=(20, 21, 60, 140), t
 
 
 def write(path, content):
+    path.parent.mkdir(exist_ok=True)
     with h5py.File(path, "w") as file:
         for key, value in content.items():
             file.create_dataset(key, data=value, compression="gzip")
@@ -248,3 +250,64 @@ def test_a_folder_must_hold_exactly_one_file(tmp_path):
         write(tmp_path / name, arrays(rows=10, terminals=(), timeouts=()))
     with pytest.raises(DatasetError, match=r"found a\.hdf5, b\.hdf5\. Give the file itself"):
         READER.plan(source(tmp_path, tmp_path), {})
+
+
+def test_an_import_is_whole(tmp_path):
+    content = arrays(width=11)
+    path = write(tmp_path / "hopper_medium-v2.hdf5", content)
+    dataset = import_dataset("d4rl", str(path), tmp_path / "datasets" / "x")
+    rows = read(READER, path, tmp_path)
+    every = np.arange(len(dataset))
+    np.testing.assert_array_equal(dataset.observations(every), rows.s)
+    np.testing.assert_array_equal(dataset.observations(every, following=True), rows.s_next)
+    np.testing.assert_array_equal(dataset.arrays["action"], rows.action)
+    assert dataset.spec.env_id == "mujoco/Hopper"
+    assert dataset.manifest.episodes == 6
+    ends, begin, returns = (20, 21, 40, 60, 100, 140), 0, []
+    for end in ends:
+        returns.append(content["rewards"][begin : end + 1].sum(dtype=np.float64))
+        begin = end + 1
+    assert dataset.manifest.mean_return == pytest.approx(np.mean(returns))
+    # A row is a frame; the frame behind each episode is stored with it.
+    assert len(dataset.arrays["frames"]) <= 200 + 7
+    dataset.verify()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("rewards", np.nan, "record 50, key 'rewards': nan is not a finite number"),
+        ("observations", np.inf, "record 50, key 'observations': inf is not a finite number"),
+        (
+            "actions",
+            -1.5,
+            r"record 50, key 'actions': component -1.5 is outside \[-1.0, 1.0\] of mujoco/Hopper",
+        ),
+    ],
+)
+def test_a_bad_row_is_named_and_can_be_skipped(tmp_path, key, value, message):
+    content = arrays(width=11)
+    content[key][50] = value
+    path = write(tmp_path / "hopper_medium-v2.hdf5", content)
+    with pytest.raises(DatasetError, match=rf"hopper_medium-v2\.hdf5.*, {message}"):
+        import_dataset("d4rl", str(path), tmp_path / "datasets" / "x")
+    assert not (tmp_path / "datasets" / "x").exists()
+    good = len(
+        read(READER, write(tmp_path / "good" / "hopper_medium-v2.hdf5", arrays(width=11)), tmp_path).reward
+    )
+    kept = import_dataset("d4rl", str(path), tmp_path / "datasets" / "x", skip_bad_records=1)
+    assert len(kept) == good - (2 if key == "observations" else 1)
+    assert kept.manifest.provenance["import"]["bad_records"]["count"] == 1
+
+
+def test_an_import_goes_on_from_the_rows_it_reached(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_PART_ROWS", 50)
+    content = arrays(width=11)
+    content["rewards"][150] = np.nan
+    path = write(tmp_path / "hopper_medium-v2.hdf5", content)
+    with pytest.raises(DatasetError, match="rows 141 to 199, record 150"):
+        import_dataset("d4rl", str(path), tmp_path / "datasets" / "x")
+    resumed = import_dataset("d4rl", str(path), tmp_path / "datasets" / "x", skip_bad_records=1)
+    fresh = import_dataset("d4rl", str(path), tmp_path / "datasets" / "y", skip_bad_records=1)
+    assert resumed.manifest.provenance["import"]["processes"] == 2
+    assert resumed.fingerprint == fresh.fingerprint

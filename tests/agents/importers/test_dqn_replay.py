@@ -287,9 +287,9 @@ def test_a_pickle_in_place_of_an_array_is_refused(tmp_path):
         (
             "$store$_reward",
             np.nan,
-            r"observation_ckpt\.0\.gz, record 20, key 'reward': nan is not a finite number",
+            r"observation_ckpt\.0\.gz, record 20, key '\$store\$_reward': nan is not a finite number",
         ),
-        ("$store$_action", 6, "record 20, key 'action': action 6 is outside 0 to 5 of atari/Pong"),
+        ("$store$_action", 6, r"record 20, key '\$store\$_action': action 6 is outside 0 to 5 of atari/Pong"),
     ],
 )
 def test_a_bad_row_is_named_and_can_be_skipped(tmp_path, key, value, message):

@@ -228,7 +228,7 @@ def test_an_import_goes_on_from_the_part_it_reached(tmp_path, monkeypatch):
     with h5py.File(path, "a") as file:
         file["episode_4/rewards"][:] = np.nan
     with pytest.raises(
-        DatasetError, match="episodes 4 to 4, record 4, key 'reward': nan is not a finite number"
+        DatasetError, match="episodes 4 to 4, record 4, key 'rewards': nan is not a finite number"
     ):
         import_dataset("minari", str(folder), tmp_path / "datasets" / "x")
     assert not (tmp_path / "datasets" / "x").exists()
@@ -236,7 +236,7 @@ def test_an_import_goes_on_from_the_part_it_reached(tmp_path, monkeypatch):
     resumed = import_dataset("minari", str(folder), tmp_path / "datasets" / "x")
     fresh = import_dataset("minari", str(folder), tmp_path / "datasets" / "y")
     assert resumed.fingerprint == fresh.fingerprint
-    assert resumed.manifest.provenance["import"]["attempts"] == 2
+    assert resumed.manifest.provenance["import"]["processes"] == 2
 
 
 @pytest.mark.parametrize("data_format", FORMATS)
@@ -291,8 +291,8 @@ def put(key, value):
         (put("episode_0/observations", np.zeros((6, 5))), r"key 'observations': .*shape \(5,\), the space \(4,\)"),
         (put("episode_0/observations", np.array([b"a"] * 6)), r"key 'observations': .*rows of shape \(\)"),
         (put("episode_0/actions", np.full((5, 2), 0.7)), r"key 'actions': action \[0.7, 0.7\] of step 0 lies"),
-        (put("episode_0/rewards", np.full(5, np.nan)), "record 0, key 'reward': nan is not a finite number"),
-        (put("episode_0/rewards", np.array([b"a"] * 5)), r"record 0, key 'reward': has dtype \|S1"),
+        (put("episode_0/rewards", np.full(5, np.nan)), "record 0, key 'rewards': nan is not a finite number"),
+        (put("episode_0/rewards", np.array([b"a"] * 5)), r"record 0, key 'rewards': has dtype \|S1"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(tmp_path, change, message):
