@@ -137,42 +137,27 @@ class PerturbedVector:
 def shifted(images: Images, draws: Draws, pixels: int) -> Images:
     """Images ``[W, C, H, W']`` shifted by up to ``pixels``, the border repeated; ``draws`` ``[W, 2]`` in [0, 1)."""
     _, _, height, width = images.shape
-    offset = (draws * (2 * pixels + 1)).astype(np.int64) - pixels
-    rows = np.clip(np.arange(height) + offset[:, :1], 0, height - 1)
-    columns = np.clip(np.arange(width) + offset[:, 1:], 0, width - 1)
-    return _taken(images, rows, columns)
+    padded = np.pad(images, ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels)), mode="edge")
+    moved = np.empty_like(images)
+    places = (draws * (2 * pixels + 1)).astype(np.int64).tolist()
+    for one, (y, x) in enumerate(places):
+        moved[one] = padded[one, :, y : y + height, x : x + width]
+    return moved
 
 
 def scaled(images: Images, factors: Draws) -> Images:
     """Images ``[W, C, H, W']`` enlarged by ``factors`` ``[W]`` about their centre, bilinear, in their dtype."""
     _, _, height, width = images.shape
-    low_rows, row_share = _sources(height, factors)
-    low_columns, column_share = _sources(width, factors)
-    high_rows = np.minimum(low_rows + 1, height - 1)
-    high_columns = np.minimum(low_columns + 1, width - 1)
-    down, across = row_share[:, None, :, None], column_share[:, None, None, :]
-    top = (
-        _taken(images, low_rows, low_columns) * (1 - across) + _taken(images, low_rows, high_columns) * across
-    )
-    bottom = (
-        _taken(images, high_rows, low_columns) * (1 - across)
-        + _taken(images, high_rows, high_columns) * across
-    )
-    blended = top * (1 - down) + bottom * down
+    down, across = _interpolation(height, factors), _interpolation(width, factors)
+    blended = down[:, None] @ images.astype(np.float32) @ across[:, None].swapaxes(-1, -2)
     return np.rint(blended).astype(np.uint8) if images.dtype == np.uint8 else blended.astype(images.dtype)
 
 
-def _sources(size: int, factors: Draws) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """Where each of ``size`` pixels is read: the pixel before it ``[W, size]`` and how far it is past that."""
+def _interpolation(size: int, factors: Draws) -> npt.NDArray[np.float32]:
+    """Weights ``[W, size, size]`` that make each pixel of a scaled line from the pixels of the line."""
     centre = (size - 1) / 2
     source = np.clip((np.arange(size) - centre) / factors[:, None] + centre, 0, size - 1)
-    low = np.floor(source).astype(np.int64)
-    return low, (source - low).astype(np.float32)
-
-
-def _taken(images: Images, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Images:
-    """``images[w, :, rows[w], columns[w]]`` for every w, ``[W, C, H, W']``."""
-    which = np.arange(len(images))[:, None, None, None]
-    channel = np.arange(images.shape[1])[None, :, None, None]
-    taken: Images = images[which, channel, rows[:, None, :, None], columns[:, None, None, :]]
-    return taken
+    # A hat around each pixel: 1 there, 0 at its neighbours.
+    distance = np.abs(source[:, :, None] - np.arange(size))
+    weights: npt.NDArray[np.float32] = np.maximum(0, 1 - distance).astype(np.float32)
+    return weights
