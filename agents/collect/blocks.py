@@ -20,8 +20,8 @@ class BlockStore:
     """Takes steps of B slots and writes them to ``writer``; use as a context manager.
 
     A step is only noted here. Frames, stacks and episodes are numbered for a whole block of steps at once, and
-    the block is written, by a thread of its own while the environment goes on: neither large arrays nor system
-    calls hold Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
+    a thread of its own writes the block while the environment goes on: by a few system calls, which do not hold
+    Python's lock. Errors of that thread, such as a full disk, are raised by a later call.
 
     ``total`` transitions are kept; steps beyond them are dropped. ``checkpoints`` (None: no such column) is
     the number of equal stretches of training to tell apart.
@@ -42,7 +42,7 @@ class BlockStore:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="collected-data")
         self._writing: Future[None] | None = None
         self._written = 0
-        # What numbering carries from block to block; no two threads number at once.
+        # What numbering carries from block to block.
         self._frames = 0
         self._episodes = self.slots
         self._episode = np.arange(self.slots, dtype=np.int32)
@@ -98,18 +98,22 @@ class BlockStore:
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
-        if block.steps and wait:
-            self._write(block)
-        elif block.steps:
-            self._writing = self._threads.submit(self._write, block)
-
-    def _write(self, block: _Block) -> None:
+        if not block.steps:
+            return
+        # Numbered here: in the other thread it would ask for Python's lock again and again.
         count, rows = self._numbered(block)
-        extras = {
-            name: np.concatenate([shown[name] for shown in block.extras])[:count]
-            for name in self.vector.spec.extras
-        }
-        self.writer.add_frames(np.concatenate(block.frames)[:count], extras)
+        if wait:
+            self._write(block, count, rows)
+        else:
+            self._writing = self._threads.submit(self._write, block, count, rows)
+
+    def _write(self, block: _Block, count: int, rows: dict[str, Any]) -> None:
+        frames, extras = block.frames, block.extras
+        if count < sum(map(len, frames)):
+            frames = [np.concatenate(frames)[:count]]
+            names = self.vector.spec.extras
+            extras = [{name: np.concatenate([shown[name] for shown in extras])[:count] for name in names}]
+        self.writer.add_frame_parts(frames, extras)
         self.writer.add_transitions(**rows)
 
     def _cut(self, observation: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -127,6 +127,14 @@ class DatasetWriter:
             self._growing[f"extra_{name}"].append((extras or {})[name])
         first = self._growing["frames"].append(frames)
         return np.arange(first, first + len(frames), dtype=np.int32)
+
+    def add_frame_parts(
+        self, parts: Sequence[npt.NDArray[Any]], extras: Sequence[Mapping[str, npt.NDArray[Any]]] = ()
+    ) -> None:
+        """The same for several arrays of frames (and the extras of each), which are not joined in memory first."""
+        for name in self.environment.extras:
+            self._growing[f"extra_{name}"].append_parts([shown[name] for shown in extras])
+        self._growing["frames"].append_parts(parts)
 
     def add_transitions(
         self,

@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 
 from agents.collect import CollectSpec, FrozenPolicy, collect
-from agents.environments import describe
+from agents.environments import describe, make
 from agents.errors import AgentError
 from agents.networks import build_network
 from agents.randomness import generator
@@ -137,6 +137,27 @@ def test_noise_on_continuous_actions_is_not_recorded_and_changes_what_happens(tm
     # The agent draws from a stream of its own, so it chose the same; up to the first episode's end, at least.
     np.testing.assert_array_equal(still["action"], noisy["action"])
     assert not np.array_equal(still["reward"][:30], noisy["reward"][:30])
+
+
+def test_what_is_shown_beside_the_observations_is_stored_with_each_frame(tmp_path):
+    spec = CollectSpec(env="robotics/antmaze-umaze", agent="random", steps=1500, num_envs=2)
+    dataset = collect(spec, tmp_path / "maze")
+    vector = make(spec.env, 2)
+    observation = vector.reset(generator(0, "collect", "environment").integers(2**31, size=2))
+    goal = vector.extras()["goal"]
+    index, goals = dataset.arrays["frame_index"], dataset.arrays["extra_goal"]
+    for first in range(0, spec.steps, 2):
+        rows = np.arange(first, first + 2)
+        np.testing.assert_array_equal(dataset.observations(rows), observation)
+        np.testing.assert_array_equal(goals[index[rows, 0]], goal)
+        observation, _, terminated, truncated = vector.step(dataset.arrays["action"][rows])
+        np.testing.assert_array_equal(goals[index[rows, 1]], vector.extras()["goal"])
+        if (terminated | truncated).any():
+            observation = vector.restart(terminated | truncated)
+        goal = vector.extras()["goal"]
+    vector.close()
+    assert dataset.manifest.episodes >= 2
+    assert len(np.unique(goals, axis=0)) > 1
 
 
 def test_dqn_on_continuous_actions_is_refused_before_anything_is_made(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from agents.collect.blocks import BlockStore
+from agents.data.arrays import GrowingArray
 from agents.data.writer import DatasetWriter
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
 from agents.errors import DatasetError
@@ -145,6 +146,32 @@ def test_checkpoints_cut_training_into_equal_stretches(tmp_path, total, checkpoi
     if total >= checkpoints:
         assert len(lengths) == checkpoints
         assert lengths.max() - lengths.min() <= 1
+
+
+@pytest.mark.parametrize("short", [False, True])
+def test_parts_are_written_one_behind_the_other(tmp_path, monkeypatch, short) -> None:
+    draws = np.random.default_rng(0)
+    # More parts than one system call takes, empty ones among them.
+    parts = [draws.random((int(rows), 3), np.float32) for rows in draws.integers(0, 4, 2500)]
+    if short:
+        real = os.pwritev
+        monkeypatch.setattr(os, "pwritev", lambda file, some, at: real(file, some[: len(some) // 2], at))
+    array = GrowingArray(tmp_path / "whole.npy", "<f4", (3,), None)
+    assert array.append_parts(parts) == 0
+    whole = np.concatenate(parts)
+    assert array.append_parts([whole[::2], whole.astype(np.float64)[:5]]) == len(whole), (
+        "others are converted"
+    )
+    array.finish()
+    expected = np.concatenate([whole, whole[::2], whole[:5]])
+    np.testing.assert_array_equal(np.load(tmp_path / "whole.npy"), expected)
+
+
+def test_parts_beyond_the_capacity_are_refused(tmp_path) -> None:
+    array = GrowingArray(tmp_path / "small.npy", "<f4", (), 5)
+    with pytest.raises(ValueError, match="was to hold 5 rows, not 6"):
+        array.append_parts([np.zeros(3, np.float32), np.zeros(3, np.float32)])
+    array.close()
 
 
 def test_a_disk_that_fills_in_the_writing_thread_ends_the_collection(tmp_path, monkeypatch) -> None:
