@@ -48,14 +48,17 @@ class Transitions:
             # Indexing is fused with what follows it; index_select would be computed apart.
             frames = self.frames[self.frame_index[chosen].long()]
             return TransitionBatch(frames, self.action[chosen], self.reward[chosen], self.discount[chosen])
-        # Eagerly, index_select copies row by row: 8 times faster than indexing for images.
+        # Eagerly, index_select copies row by row: 8 to 25 times faster than indexing for images.
         flat = chosen.reshape(-1)
         numbers = self.frame_index.index_select(0, flat).reshape(-1)
         rows = (self.frames, numbers), (self.action, flat), (self.reward, flat), (self.discount, flat)
-        batch = self.empty_batch(tuple(chosen.shape)) if out is None else out
-        for (source, picked), target in zip(rows, batch, strict=True):
-            torch.index_select(source, 0, picked, out=target.view(len(picked), *source.shape[1:]))
-        return batch
+        if out is not None:
+            for (source, picked), target in zip(rows, out, strict=True):
+                torch.index_select(source, 0, picked, out=target.view(len(picked), *source.shape[1:]))
+            return out
+        frames, *others = (source.index_select(0, picked) for source, picked in rows)
+        stacks = frames.view(*chosen.shape, self.frame_index.shape[1], *frames.shape[1:])
+        return TransitionBatch(stacks, *(one.view(*chosen.shape, *one.shape[1:]) for one in others))
 
     def empty_batch(self, shape: tuple[int, ...], *, pin_memory: bool = False) -> TransitionBatch:
         """Room for transitions of leading axes ``shape``, its values undefined; beside the arrays."""
