@@ -23,7 +23,7 @@ def find_datasets(root: Path, study: Study) -> dict[str, Manifest | None]:
     """The manifest of each dataset of the study; None for one that is yet to be made.
 
     Raises UsageError for a dataset that should exist and does not, that is of another environment, or that
-    another recipe made; DatasetError for one that is damaged.
+    another recipe made, and for a format that is not known; DatasetError for one that is damaged.
     """
     found = {name: _find(root / "datasets" / name, recipe) for name, recipe in study.datasets.items()}
     for name, recipe in study.datasets.items():
@@ -95,6 +95,8 @@ def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
                 "there (`sweep data collect` or `import`), give another --root, or give the study a recipe "
                 "(`collect`, `import`, `url` or `subset`)."
             )
+        if recipe.import_ is not None:
+            _check_format(recipe.name, recipe.import_)
         return None
     manifest = read_manifest(folder)
     if manifest.environment.env_id != recipe.env:
@@ -105,6 +107,15 @@ def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
     if recipe.kind != "existing":
         _check_origin(folder, manifest, recipe)
     return manifest
+
+
+def _check_format(name: str, recipe: Import) -> None:
+    from agents.data.importers.registry import find_reader
+
+    try:
+        find_reader(recipe.format)
+    except DatasetError as error:
+        raise UsageError(f"dataset {name!r}: import.format: {error}") from error
 
 
 def _check_origin(folder: Path, manifest: Manifest, recipe: DatasetRecipe) -> None:

@@ -132,6 +132,12 @@ def test_an_import_is_made_once_and_refused_from_another_source(tmp_path: Path) 
     assert "import there, collect in the study" in refusal(tmp_path, with_data(hopper=collected))
 
 
+def test_a_format_that_is_not_known_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    how = {"format": "rlu-atary", "source": "gs://rl_unplugged/atari/Pong"}
+    said = refusal(tmp_path, with_data(pong={"env": "atari/Pong", "import": how}))
+    assert "dataset 'pong': import.format: unknown format 'rlu-atary'. Did you mean 'rlu-atari'?" in said
+
+
 def test_an_import_of_another_environment_than_the_study_says_is_told(tmp_path: Path) -> None:
     recipe = hopper(tmp_path / "hopper.hdf5")
     of = with_data(hopper={**recipe, "env": "mujoco/Walker2d"})
