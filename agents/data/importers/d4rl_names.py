@@ -95,7 +95,7 @@ def _table() -> dict[str, Entry]:
             f"{HOST}kitchen/{file}-v0.hdf5",
             _score(0, 4),
             280,
-            (f"robotics/kitchen-{task}", "robotics/kitchen"),
+            (f"robotics/kitchen-{task}",),
         )
     return entries
 

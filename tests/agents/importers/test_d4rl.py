@@ -155,6 +155,13 @@ def test_a_name_becomes_an_address_at_the_host_or_a_mirror(tmp_path):
         ("halfcheetah_random-v2.hdf5", 17, 6, "mujoco/HalfCheetah"),
         ("walker_mixed.hdf5", 17, 6, "mujoco/Walker2d"),
         ("ant_medium_expert-v2.hdf5", 111, 8, "mujoco/AntD4RL"),
+        (
+            "Ant_maze_big-maze_noisy_multistart_True_multigoal_False_sparse.hdf5",
+            29,
+            8,
+            "robotics/antmaze-medium-play",
+        ),
+        ("kitchen_microwave_kettle_bottomburner_light-v0.hdf5", 60, 9, "robotics/kitchen-mixed"),
         ("hopper_medium-v1.hdf5", 12, 3, "d4rl/hopper-medium-v1"),
         ("mine.hdf5", 11, 3, "d4rl/mine"),
     ],
