@@ -108,6 +108,7 @@ class _Block:
 
     def add(self, number: int, example: Example) -> None:
         """Take in record ``number``. Raises BadValue."""
+        # Of o_tp1 the newest image is kept: the others are those of o_t, or follow a terminal state.
         before, after = example.strings("o_t", _STACK), example.strings("o_tp1", _STACK)
         discount = example.number("d_t")
         if discount != 0 and before[1:] != after[:-1]:

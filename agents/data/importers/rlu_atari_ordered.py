@@ -88,6 +88,7 @@ def _episode(number: int, example: Example, frame_shape: tuple[int, ...]) -> Epi
             "clipped_rewards",
             f"is {clipped[step]} at step {step}, where unclipped_rewards is {rewards[step]}",
         )
+    # After the last step nothing was seen: its action and reward have no transition.
     kept = steps - 1
     return EpisodeBlock(
         record=number,

@@ -19,21 +19,12 @@ from agents.data.importers.options import check_options, positive
 from agents.data.importers.rlu_files import examples, files_of_run, folder_names
 from agents.data.importers.source import Shard, Source
 from agents.environments import describe
+from agents.environments.dmlab_family import ACTIONS, EPISODE_STEPS
 from agents.environments.protocol import ArrayFormat, EnvironmentSpec
-from agents.errors import DatasetError, EnvironmentUnavailable
+from agents.errors import DatasetError
 
 __all__ = ["READER", "RluDmlabReader"]
 
-EPISODE_LENGTHS = {
-    "seekavoid_arena_01": 301,
-    "explore_object_rewards_few": 1351,
-    "explore_object_rewards_many": 1801,
-    "rooms_select_nonmatching_object": 181,
-    "rooms_watermaze": 1801,
-}
-NUM_ACTIONS = 15
-FRAME_SHAPE = (3, 72, 96)
-EXTRAS = {"previous_action": ArrayFormat(dtype="int32"), "previous_reward": ArrayFormat(dtype="float32")}
 _OPTIONS = {
     "env": "the environment's id, such as dmlab/seekavoid_arena_01, where the folders have other names",
     "episode_length": "steps of a record, where they are not the level's own",
@@ -52,10 +43,10 @@ class RluDmlabReader:
         check_options(self.format, options, _OPTIONS)
         shards, found = files_of_run(source, options.get("run"))
         level = _level(source, shards, options)
-        length = positive(options, "episode_length") or EPISODE_LENGTHS.get(level)
+        length = positive(options, "episode_length") or EPISODE_STEPS.get(level)
         if length is None or length < 2:
             raise DatasetError(
-                f"{source.url}: {level!r} is no level of RL Unplugged ({', '.join(EPISODE_LENGTHS)}). Name it "
+                f"{source.url}: {level!r} is no level of RL Unplugged ({', '.join(EPISODE_STEPS)}). Name it "
                 "with --env dmlab/LEVEL, or give --option episode_length=N, at least 2."
             )
         return ImportPlan(
@@ -91,7 +82,7 @@ class RluDmlabReader:
                 yield item
                 continue
             try:
-                yield _episode(*item, length)
+                yield _episode(*item, length, plan.environment.frame_shape)
             except BadValue as error:
                 yield BadRecord(shard.name, item[0], error.key, error.why)
 
@@ -99,15 +90,16 @@ class RluDmlabReader:
 READER = RluDmlabReader()
 
 
-def _episode(number: int, example: Example, length: int) -> EpisodeBlock:
+def _episode(number: int, example: Example, length: int, frame_shape: tuple[int, ...]) -> EpisodeBlock:
+    # After the last step nothing was seen: its action, reward and discount have no transition.
     kept = length - 1
     pixels = example.strings("observations_pixels", length)
-    frames = np.empty((length, *FRAME_SHAPE), np.uint8)
+    frames = np.empty((length, *frame_shape), np.uint8)
     for step, data in enumerate(pixels):
         try:
             # Packed by OpenCV, which takes the first channel of what it is given for blue: red and blue are
             # exchanged in the files (tensorflow/datasets rl_unplugged/dmlab_dataset.py, since version 1.2).
-            frames[step] = decode_png(data, FRAME_SHAPE)[::-1]
+            frames[step] = decode_png(data, frame_shape)[::-1]
         except ValueError as error:
             raise BadValue(f"observations_pixels[{step}]", str(error)) from error
     episode_id = np.array([example.integer("episode_id")], np.int64).view(np.uint64)
@@ -133,7 +125,7 @@ def _episode(number: int, example: Example, length: int) -> EpisodeBlock:
 
 def _previous_actions(example: Example, length: int) -> npt.NDArray[np.int64]:
     """Index of the one in each row; 0 where there is none, as before an episode's first action."""
-    one_hot = example.floats("observations_action", length * NUM_ACTIONS).reshape(length, NUM_ACTIONS)
+    one_hot = example.floats("observations_action", length * len(ACTIONS)).reshape(length, len(ACTIONS))
     fits = np.isin(one_hot, (0, 1)).all(axis=1) & (one_hot.sum(axis=1) <= 1)
     if not fits.all():
         step = int(np.argmin(fits))
@@ -150,7 +142,7 @@ def _level(source: Source, shards: tuple[Shard, ...], options: Mapping[str, str]
         if family != "dmlab" or not level:
             raise DatasetError(
                 f"--env {options['env']} is no level of DeepMind Lab: give dmlab/LEVEL, LEVEL one of "
-                f"{', '.join(EPISODE_LENGTHS)}."
+                f"{', '.join(EPISODE_STEPS)}."
             )
         return level
     levels = {(folder_names(source, shard)[1:2] or [""])[0] for shard in shards} or {""}
@@ -158,18 +150,8 @@ def _level(source: Source, shards: tuple[Shard, ...], options: Mapping[str, str]
 
 
 def _environment(level: str) -> EnvironmentSpec:
-    """What runs here under the level's name, where it shows what the data hold; else the data's own."""
-    own = EnvironmentSpec(
-        env_id=f"dmlab/{level}",
-        observation_shape=FRAME_SHAPE,
-        observation_dtype="uint8",
-        num_actions=NUM_ACTIONS,
-        extras=EXTRAS,
-        requires="deepmind_lab",
-    )
-    try:
-        known = describe(own.env_id)
-    except EnvironmentUnavailable:
-        return own
-    same = ("observation_shape", "observation_dtype", "num_actions", "frame_stack", "extras")
-    return known if all(getattr(known, name) == getattr(own, name) for name in same) else own
+    """The level's description; levels that cannot be made here are described by their like."""
+    if level in EPISODE_STEPS:
+        return describe(f"dmlab/{level}")
+    like = describe(f"dmlab/{next(iter(EPISODE_STEPS))}")
+    return like.model_copy(update={"env_id": f"dmlab/{level}"})

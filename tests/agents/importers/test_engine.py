@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from file_servers import served
 from rlu_writing import AtariEpisode, write_shards
 
 from agents.data import Dataset
@@ -457,6 +458,18 @@ def test_a_full_disk_says_that_what_was_finished_is_kept(tmp_path, pong):
     assert "no room for frames.npy" in said
     assert f"What was finished before is kept in {target.parent / '.making-pong'}" in said
     assert import_dataset("rlu-atari", str(pong[0]), target).fingerprint == pong[1]
+
+
+def test_a_web_server_is_read_over_mishaps_and_only_once(tmp_path, pong):
+    source, wanted = pong
+    with served(source.parent) as (url, mishaps):
+        stopped(f"{url}/Pong/", tmp_path / "datasets" / "pong")
+        mishaps.drops, mishaps.drop_after, before = 1, 500, len(mishaps.asked)
+        dataset = import_dataset("rlu-atari", f"{url}/Pong/", tmp_path / "datasets" / "pong")
+        again = {path for method, path, _ in mishaps.asked[before:] if method == "GET" and "run_" in path}
+    assert dataset.fingerprint == wanted
+    assert again == {f"/Pong/run_1-{number:05d}-of-00005" for number in (2, 3, 4)}
+    assert mishaps.drops == 0
 
 
 def test_a_source_is_left_as_it_is(pong):
