@@ -65,7 +65,7 @@ def list_all(root: Root, as_json: Json = False) -> None:
         table.add_column(header, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
     for one in found:
         row = _row(one)
-        if one.manifest is None:
+        if "problem" in row:
             continue
         mean = row["mean_return"]
         table.add_row(
@@ -80,8 +80,8 @@ def list_all(root: Root, as_json: Json = False) -> None:
         )
     console.print(table)
     for one in found:
-        if one.problem is not None:
-            console.print(f"[red]damaged[/red] {escape(one.problem)}", highlight=False, soft_wrap=True)
+        if problem := _row(one).get("problem"):
+            console.print(f"[red]damaged[/red] {escape(problem)}", highlight=False, soft_wrap=True)
     for unready in unfinished:
         console.print(
             f"[yellow]{unready.name}[/yellow] {escape(_progress(unready))}", highlight=False, soft_wrap=True
@@ -140,9 +140,15 @@ def _quality(folder: Path) -> list[dict[str, Any]]:
 
 
 def _row(listing: Any) -> dict[str, Any]:
+    from agents.errors import DatasetError
+
     manifest = listing.manifest
     if manifest is None:
         return {"name": listing.name, "problem": listing.problem}
+    try:
+        source = _source(manifest.provenance, listing.path)
+    except DatasetError as error:
+        return {"name": listing.name, "problem": str(error)}
     return {
         "name": listing.name,
         "env": manifest.env,
@@ -151,7 +157,7 @@ def _row(listing: Any) -> dict[str, Any]:
         "mean_return": manifest.mean_return,
         "bytes": manifest.size_bytes,
         "fingerprint": manifest.fingerprint,
-        "source": _source(manifest.provenance, listing.path),
+        "source": source,
     }
 
 

@@ -123,6 +123,8 @@ def test_an_import_is_made_once_and_refused_from_another_source(tmp_path: Path) 
     with h5py.File(tmp_path / "hopper.hdf5") as file:
         np.testing.assert_array_equal(made.arrays["action"][:5], file["actions"][:5])
     assert find_datasets(tmp_path, of)["hopper"] == made.manifest
+    again = make_dataset(tmp_path, "hopper", of.datasets["hopper"])
+    assert again == made.fingerprint, "a maker that was killed after the rename is not in the next one's way"
     shutil.copy(tmp_path / "hopper.hdf5", tmp_path / "other.hdf5")
     other = {**recipe, "import": {**recipe["import"], "source": str(tmp_path / "other.hdf5")}}
     said = refusal(tmp_path, with_data(hopper=other))

@@ -121,3 +121,19 @@ def test_status_tells_of_datasets_that_are_being_made(sweep: Sweep, tiny_root: P
     said = {"done": 1, "total": 2, "text": "5 transitions [of 10]", "updated": time.time()}
     write_json(progress_file(tiny_root, "pong"), said)
     assert "making dataset pong: 5 transitions [of 10]" in sweep("status", "--root", tiny_root).out
+
+
+def test_a_link_is_listed_with_its_address_and_a_damaged_one_as_damaged(
+    sweep: Sweep, tiny_root: Path
+) -> None:
+    link = tiny_root / "datasets" / DATASET / "remote.json"
+    link.write_text('{"url": "s3://mine/catch"}')
+    (row,) = json.loads(sweep("data", "ls", "--json", "--root", tiny_root).out)
+    assert row["source"] == "at s3://mine/catch"
+    shown = json.loads(sweep("data", "show", DATASET, "--json", "--root", tiny_root).out)
+    assert shown["remote"] == "s3://mine/catch"
+    link.write_text("{")
+    (row,) = json.loads(sweep("data", "ls", "--json", "--root", tiny_root).out)
+    assert "remote.json is damaged" in row["problem"]
+    assert "remote.json is damaged" in sweep("data", "ls", "--root", tiny_root).out
+    assert sweep("data", "verify", DATASET, "--root", tiny_root).code == 1
