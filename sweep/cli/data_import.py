@@ -94,7 +94,7 @@ def import_data(
       `sweep data import rlu-dmlab gs://rl_unplugged/dmlab/seekavoid_arena_01/training_0 --name lab --shards 0:4`
 
     - `dqn-replay`: Dopamine's replay buffers.
-      `sweep data import dqn-replay Pong/1/replay_logs --name pong-replay --env atari/Pong`
+      `sweep data import dqn-replay /data/dqn/Pong/1/replay_logs --name pong-replay`
 
     - `d4rl`: D4RL's HDF5, by name or by file.
       `sweep data import d4rl hopper-medium-v2 --name hopper-medium`
@@ -103,7 +103,7 @@ def import_data(
       `sweep data import minari ~/.minari/datasets/D4RL/door/human-v2 --name door`
 
     - `cog`: COG's npy buffers.
-      `sweep data import cog pickplace_prior.npy --name cog-prior`
+      `sweep data import cog ~/cog/drawer --name cog-drawer`
 
     - `rankscope`: a dataset of another root.
       `sweep data import rankscope s3://bucket/datasets/catch --name catch`
@@ -174,7 +174,8 @@ def _with_progress(prepared: Import, name: str) -> Dataset:
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[pace]}"),
+        TextColumn("{task.description}"), BarColumn(12), TaskProgressColumn(),
+        TextColumn("{task.fields[pace]}", markup=False),
     )  # fmt: skip
     with Progress(*columns, console=console) as bar:
         task = bar.add_task(name, total=None, pace="")
@@ -185,7 +186,7 @@ def _with_progress(prepared: Import, name: str) -> Dataset:
                 if now.bytes_total is None
                 else (now.bytes_total, now.bytes_read)
             )
-            bar.update(task, total=total, completed=done, pace=_pace(now))
+            bar.update(task, total=total, completed=done, pace=_short_pace(now))
 
         return prepared.run(advance)
 
@@ -200,6 +201,17 @@ def _plain_lines(name: str) -> OnProgress:
             console.print(f"{name}: {_pace(now)}", highlight=False, soft_wrap=True)
 
     return line
+
+
+def _short_pace(now: ImportProgress) -> str:
+    """What stands beside a bar in 80 columns."""
+    if now.shards_done == now.shards:
+        return f"{now.transitions:,} transitions · hashing the arrays"
+    bad = f" · {now.bad_records:,} skipped" if now.bad_records else ""
+    return (
+        f"{now.transitions:,} ({now.transitions_per_second:,.0f}/s) · {size(now.bytes_per_second)}/s · "
+        f"left {duration(now.seconds_left)}{bad}"
+    )
 
 
 def _pace(now: ImportProgress) -> str:
