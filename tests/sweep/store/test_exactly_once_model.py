@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from sweep.store import Store, SweepStore, exactly_once, files, manifest
 from sweep.store.packs import Packs
@@ -70,6 +70,7 @@ class World:
         self.model = Model()
         self.writers: dict[str, list[SegmentWriter]] = {pack: [] for pack in PACKS}
         self.numbers = itertools.count()
+        self.when_compacted: dict[str, dict[tuple[str, int], float]] = {}
 
     def start(self, pack: str, resume_step: int) -> None:
         attempt = self.sweep.start_attempt(pack, {"resume_step": resume_step})
@@ -112,6 +113,7 @@ class World:
             self.model.finisher.setdefault(pack, attempt)
 
     def compact(self, crash: int, after: bool, grace: float) -> None:
+        self.when_compacted = {pack: self.model.expected(pack) for pack in PACKS}
         with contextlib.suppress(Crash):
             self._armed(
                 crash,
@@ -142,7 +144,9 @@ class World:
         for pack, wanted in expected.items():
             mine = {key: value for key, value in found.items() if key[0] in PACKS[pack]}
             compacted = pack in manifest.latest(self.sweep.layout).packs
-            assert mine == wanted or (not compacted and not mine)
+            # A compaction that was killed between its part and its manifest leaves what it saw, and the next
+            # one takes in what a zombie wrote in between.
+            assert mine == wanted or (not compacted and mine in ({}, self.when_compacted.get(pack)))
 
     def _armed(self, crash: int, after: bool, action: Any) -> None:
         files.os = CrashingOs(crash, after=after) if crash else os
@@ -170,6 +174,16 @@ operations = st.one_of(
 
 
 @settings(max_examples=120, deadline=None)
+@example(
+    [
+        ("start", "p1", 0),
+        ("finish", "p1", 0),
+        ("write", "p1", 0, [0], 0, False),
+        ("compact", 7, False, 0.0),
+        ("write", "p1", 0, [0], 0, False),
+    ],
+    1,
+)
 @given(st.lists(operations, min_size=4, max_size=24), st.sampled_from([1, 1000]))
 def test_reader_and_duckdb_follow_the_rule_through_any_history(
     history: list[tuple[Any, ...]], rows_per_part: int
