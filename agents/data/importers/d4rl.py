@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,7 +84,10 @@ class D4RLReader:
         shard = shards[0]
         entry = by_name(options["dataset"]) if "dataset" in options else by_file(Path(shard.name).name)
         ends, clip = yes_or_no(options, "terminate_on_end"), yes_or_no(options, "clip_actions")
-        with open_hdf5(source.localise(shard), shard.name) as file:
+        local = source.localise(shard)
+        # A web server may not have said how large the file is.
+        shard = replace(shard, size=local.stat().st_size)
+        with open_hdf5(local, shard.name) as file:
             data = _described(file, shard.name, entry)
             limit = positive(options, "max_episode_steps") or (entry.max_episode_steps if entry else None)
             if "timeouts" not in file and limit is None:

@@ -86,7 +86,8 @@ class MinariReader:
         for first in range(0, described.episodes, _PART_EPISODES):
             stop = min(first + _PART_EPISODES, described.episodes)
             name = f"episodes {first} to {stop - 1}"
-            parts.append(_Part(name, sum(sizes[first:stop]), None, first, stop))
+            # A web server may not have said how large its files are.
+            parts.append(_Part(name, sum(sizes[first:stop]) or None, None, first, stop))
         return ImportPlan(
             environment=described.spec,
             shards=tuple(parts),
