@@ -78,7 +78,8 @@ def list_all(root: Root, as_json: Json = False) -> None:
             row["fingerprint"][:12],
             escape(row["source"]),
         )
-    console.print(table)
+    if found:
+        console.print(table)
     for one in found:
         if problem := _row(one).get("problem"):
             console.print(f"[red]damaged[/red] {escape(problem)}", highlight=False, soft_wrap=True)

@@ -146,6 +146,7 @@ def how_to_go_on(one: Unfinished) -> str:
     for key in ("shards", "max_transitions"):
         if asked.get(key) is not None:
             words += [f"--{key.replace('_', '-')}", str(asked[key])]
+    words += ["--root", str(one.path.parent.parent)]
     return shlex.join(words)
 
 
@@ -230,6 +231,8 @@ def _pace(now: ImportProgress) -> str:
 def _say_result(root: Path, dataset: Dataset, seconds: float) -> None:
     manifest = dataset.manifest
     imported: dict[str, Any] = manifest.provenance.get("import") or {}
+    if "copied" in manifest.provenance:
+        imported = {}  # how the dataset that was copied came to be
     rate = imported.get("transitions_per_second")
     if rate:
         pace = f"{rate:,.0f} transitions/s, {size(imported['bytes_per_second'])}/s"

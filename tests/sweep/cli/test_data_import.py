@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Sweep, command
+from commands import Sweep
 from tfrecord.writer import TFRecordWriter
 
 from agents.data import Dataset
@@ -75,6 +75,25 @@ def test_import_says_what_it_made_and_what_to_do_next(tmp_path: Path, catch: Pat
     assert sweep("data", "verify", "catch-rlu", "--root", tmp_path).code == 0
     (row,) = json.loads(sweep("data", "ls", "--json", "--root", tmp_path).out)
     assert row["source"] == f"rlu-bsuite {catch}"
+
+
+def test_a_copy_says_its_own_rate_and_not_that_of_what_it_copies(
+    tmp_path: Path, catch: Path, sweep: Sweep
+) -> None:
+    assert sweep("data", "import", "rlu-bsuite", catch, "--name", "a", "--root", tmp_path / "one").code == 0
+    said = sweep(
+        "data", "import", "rankscope", tmp_path / "one/datasets/a", "--name", "b", "--root", tmp_path
+    )
+    assert said.code == 0, said.err
+    made = [Dataset.open(path) for path in (tmp_path / "one/datasets/a", tmp_path / "datasets/b")]
+    assert made[0].fingerprint == made[1].fingerprint
+    rate = made[1].manifest.provenance["import"]["transitions_per_second"]
+    assert f"at {rate:,.0f} transitions/s" not in said.out
+    again = sweep(
+        "data", "import", "rankscope", tmp_path / "one/datasets/a", "--name", "c", "--root", tmp_path,
+        "--shards", "0:1",
+    )  # fmt: skip
+    assert (again.code, "copies a dataset as it is" in again.err) == (2, True)
 
 
 def test_options_choose_files_environment_and_number(tmp_path: Path, catch: Path, sweep: Sweep) -> None:
@@ -185,6 +204,7 @@ def test_a_killed_import_is_listed_with_the_command_that_goes_on(tmp_path: Path,
     assert 1 <= int(found[1]) < 19
     assert found[3].split() == [
         "data", "import", "rlu-bsuite", str(source), "--name", "a", "--option", "run=0_full", "--shards", "0:18",
+        "--root", str(root),
     ]  # fmt: skip
     other = sweep(*words[:-1], "0:3", "--root", root)
     assert other.code == 1
@@ -196,12 +216,6 @@ def test_a_killed_import_is_listed_with_the_command_that_goes_on(tmp_path: Path,
     made = [Dataset.open(root / "datasets" / name) for name in "ab"]
     assert made[0].fingerprint == made[1].fingerprint
     assert made[0].manifest.provenance["import"]["processes"] == 2
-
-
-def test_a_process_of_its_own_says_the_same(tmp_path: Path, catch: Path) -> None:
-    ran = command("data", "import", "rlu-bsuite", catch, "--name", "a", "--root", tmp_path)
-    assert ran.returncode == 0, ran.stderr
-    assert "120 transitions" in ran.stdout
 
 
 def wait_for(condition: object, seconds: float = 60) -> None:
