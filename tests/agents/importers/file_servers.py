@@ -7,8 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 
 class Mishaps:
@@ -111,6 +113,47 @@ def served(folder: Path) -> Iterator[tuple[str, Mishaps]]:
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_address[1]}", mishaps
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def guarded(behind: str) -> Iterator[str]:
+    """The server at `behind` for those who bring the token that `/token` gives; HTTP 401 for others."""
+
+    class Guard(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self._answer(200, b'{"access_token": "open-sesame", "token_type": "Bearer", "expires_in": 3600}')
+
+        def do_GET(self) -> None:
+            if self.headers.get("Authorization") != "Bearer open-sesame":
+                self._answer(401, b'{"error": {"code": 401, "message": "Anonymous caller has no access."}}')
+                return
+            passed = {name: self.headers[name] for name in ("Range",) if name in self.headers}
+            try:
+                with urlopen(Request(behind + self.path, headers=passed)) as answer:
+                    self._answer(answer.status, answer.read(), answer.headers["Content-Type"])
+            except HTTPError as error:
+                self._answer(error.code, error.read())
+
+        def _answer(self, status: int, body: bytes, kind: str = "application/json") -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = Server(("127.0.0.1", 0), Guard)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
     finally:
         server.shutdown()
         server.server_close()

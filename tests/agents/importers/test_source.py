@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from file_servers import Mishaps, closed_port, served
+from file_servers import Mishaps, closed_port, guarded, served
 
 from agents.data import remote_files, remote_stream
 from agents.data.importers.checksums import parse_checksums, read_checksums
@@ -460,6 +461,31 @@ def test_a_public_bucket_of_cloud_storage_is_read_without_credentials(gs: object
 def test_a_cloud_storage_address_that_is_not_there_is_told(gs: object, tmp_path: Path) -> None:
     assert "gs://rl/b does not exist" in error(source, "gs://rl/b", tmp_path)
     assert "gs://other/a does not exist" in error(source, "gs://other/a", tmp_path)
+
+
+def test_a_closed_bucket_of_cloud_storage_takes_the_users_credentials(
+    gs: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    with guarded(os.environ["STORAGE_EMULATOR_HOST"]) as url:
+        account = {
+            "type": "service_account",
+            "project_id": "test",
+            "private_key": key.decode(),
+            "client_email": "reader@test.example",
+            "token_uri": f"{url}/token",
+        }
+        (tmp_path / "account.json").write_text(json.dumps(account))
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", url)
+        monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "account.json"))
+        remote = source("gs://rl/a", tmp_path)
+        (shard,) = remote.list("big.bin")
+        assert remote.open(shard).read() == BIG
 
 
 @pytest.mark.parametrize("status", [401, 403])
