@@ -152,7 +152,8 @@ def _block(
         reward=here["rewards"][start:stop].astype(np.float32).reshape(cut.kept),
         discount=(here["terminals"][start:stop].reshape(cut.kept) == 0).astype(np.float32),
         rows=True,
-        complete=cut.ended,
+        # The last step's reward is not checked where it is no transition.
+        complete=cut.ended and bool(np.isfinite(logged).all()),
         # With the reward of a last step that is no transition.
         episode_return=float(logged.sum()),
     )

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+from file_servers import served
 from read_blocks import read, source
 
 from agents.data.importers import d4rl as module
@@ -112,6 +113,14 @@ def registered_limits(real):
                     mujoco.add(values["max_episode_steps"])
     (limits["any mujoco"],) = mujoco  # versions 1 and 2 are registered by a loop
     return limits
+
+
+def test_an_unknown_reward_of_a_left_out_step_leaves_the_return_out(tmp_path):
+    content = arrays()
+    content["rewards"][40] = np.nan
+    dataset = import_dataset("d4rl", str(write(tmp_path / "x.hdf5", content)), tmp_path / "datasets" / "x")
+    assert dataset.manifest.episodes == 5
+    assert np.isfinite(dataset.manifest.mean_return)
 
 
 def test_names_scores_and_limits_are_those_of_d4rl(real):
@@ -318,3 +327,20 @@ def test_an_import_goes_on_from_the_rows_it_reached(tmp_path, monkeypatch):
     fresh = import_dataset("d4rl", str(path), tmp_path / "datasets" / "y", skip_bad_records=1)
     assert resumed.manifest.provenance["import"]["processes"] == 2
     assert resumed.fingerprint == fresh.fingerprint
+
+
+def test_a_name_is_fetched_from_a_mirror(tmp_path):
+    content = arrays(width=17, actions=6)
+    path = write(tmp_path / "www" / "halfcheetah_medium-v2.hdf5", content)
+    (tmp_path / "www" / "gym_mujoco_v2").mkdir()
+    path.rename(tmp_path / "www" / "gym_mujoco_v2" / path.name)
+    with served(tmp_path / "www") as (address, _):
+        options = {"mirror": address}
+        target = tmp_path / "root" / "datasets" / "x"
+        fetched = import_dataset("d4rl", "halfcheetah-medium-v2", target, options=options)
+    here = import_dataset(
+        "d4rl", str(tmp_path / "www" / "gym_mujoco_v2"), tmp_path / "root" / "datasets" / "y"
+    )
+    assert fetched.fingerprint == here.fingerprint
+    assert fetched.spec.env_id == "mujoco/HalfCheetah"
+    assert fetched.manifest.provenance["import"]["source"].startswith(address)

@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from file_servers import served
 from read_blocks import read, source
 
 from agents.data import Dataset
@@ -303,3 +304,13 @@ def test_a_bad_row_is_named_and_can_be_skipped(tmp_path, key, value, message):
     dataset = import_dataset("dqn-replay", str(folder), tmp_path / "datasets" / "x", skip_bad_records=1)
     assert dataset.manifest.provenance["import"]["bad_records"]["count"] == 1
     assert len(dataset) < len(list(replay.transitions()))
+
+
+def test_a_run_on_a_server_is_the_same(tmp_path):
+    filled(150, 211).save(run_folder(tmp_path), 3)
+    with served(tmp_path) as (address, _):
+        there = import_dataset(
+            "dqn-replay", f"{address}/Pong/1/replay_logs", tmp_path / "root" / "datasets" / "x"
+        )
+    here = import_dataset("dqn-replay", str(run_folder(tmp_path)), tmp_path / "root" / "datasets" / "y")
+    assert there.fingerprint == here.fingerprint

@@ -9,6 +9,7 @@ import minari
 import numpy as np
 import pyarrow
 import pytest
+from file_servers import served
 from gymnasium import spaces
 from minari.data_collector import EpisodeBuffer
 from read_blocks import read, source
@@ -365,3 +366,12 @@ def test_the_folder_must_be_one_dataset(tmp_path):
     (tmp_path / "empty" / "metadata.json").write_text('{"data_format": ')
     with pytest.raises(DatasetError, match=r"metadata\.json is damaged"):
         READER.plan(source(tmp_path / "empty", tmp_path), {})
+
+
+@pytest.mark.parametrize("data_format", ["hdf5", "arrow"])
+def test_a_dataset_on_a_server_is_the_same(tmp_path, data_format):
+    _, folder = write(tmp_path, BOX, LOPSIDED, data_format)
+    with served(folder.parent) as (address, _):
+        there = import_dataset("minari", f"{address}/{folder.name}", tmp_path / "root" / "datasets" / "x")
+    here = import_dataset("minari", str(folder), tmp_path / "root" / "datasets" / "y")
+    assert there.fingerprint == here.fingerprint

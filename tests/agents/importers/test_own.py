@@ -6,6 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
+from file_servers import served
 
 from agents.data import Dataset, DatasetWriter, read_manifest
 from agents.data.importers.engine import import_dataset
@@ -156,3 +157,10 @@ def test_options_and_parts_are_refused(tmp_path, original):
         import_dataset("rankscope", str(original.path), tmp_path / "x" / "d", options={"env": "atari/Pong"})
     with pytest.raises(DatasetError, match="copies a dataset as it is"):
         import_dataset("rankscope", str(original.path), tmp_path / "x" / "d", max_transitions=3)
+
+
+def test_a_copy_over_http(tmp_path, original):
+    with served(original.path.parent) as (address, _):
+        dataset = import_dataset("rankscope", f"{address}/pong", tmp_path / "here" / "datasets" / "copy")
+    assert dataset.fingerprint == original.fingerprint
+    dataset.verify()
