@@ -27,7 +27,7 @@ _SHOWN_BAD = 5
 
 def import_data(
     format_name: Annotated[
-        str, typer.Argument(metavar="FORMAT", help="A format of the list above.", show_default=False)
+        str, typer.Argument(metavar="FORMAT", help="One of the formats above.", show_default=False)
     ],
     source: Annotated[
         str,
@@ -79,7 +79,7 @@ def import_data(
     An import that ended early, whatever ended it, goes on from its last finished file when the same command is
     given again; until it is whole, no dataset is there.
 
-    Formats:
+    Examples, one for each format:
 
     - `rlu-atari`: RL Unplugged, Atari transitions.
       `sweep data import rlu-atari gs://rl_unplugged/atari/Pong --name pong --option run=run_1 --shards 0:1`
