@@ -9,6 +9,8 @@ from agents.data.manifest import ArrayInfo, Listing, Manifest, list_datasets, re
 
 if TYPE_CHECKING:
     from agents.data.dataset import Dataset, verify
+    from agents.data.importers.engine import import_dataset
+    from agents.data.importers.episodes import from_episodes
     from agents.data.transitions import Transitions
     from agents.data.writer import DatasetWriter
 
@@ -19,12 +21,21 @@ __all__ = [
     "Listing",
     "Manifest",
     "Transitions",
+    "from_episodes",
+    "import_dataset",
     "list_datasets",
     "read_manifest",
     "verify",
 ]
 
-_LAZY = {"Dataset": "dataset", "verify": "dataset", "Transitions": "transitions", "DatasetWriter": "writer"}
+_LAZY = {
+    "Dataset": "dataset",
+    "DatasetWriter": "writer",
+    "Transitions": "transitions",
+    "from_episodes": "importers.episodes",
+    "import_dataset": "importers.engine",
+    "verify": "dataset",
+}
 
 
 def __getattr__(name: str) -> Any:

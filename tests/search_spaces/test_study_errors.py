@@ -120,7 +120,7 @@ def test_the_good_study_is_good() -> None:
         (
             "agent: dqn",
             "agent: dqnn",
-            "my.yaml: datasets.catch.collect.agent: 'dqnn': must be 'dqn' or 'random'; did",
+            "my.yaml: datasets.catch.collect.agent: 'dqnn': must be 'dqn', 'random' or 'policy'; did",
         ),
         (
             "steps: 1000",

@@ -31,7 +31,7 @@ _NO_OPTIONS: Mapping[str, str] = {}
 def import_dataset(
     format: str,
     url: str,
-    path: Path,
+    path: Path | str,
     *,
     options: Mapping[str, str] = _NO_OPTIONS,
     shards: str | None = None,
