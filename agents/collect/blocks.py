@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
@@ -14,6 +15,7 @@ from agents.environments.protocol import VectorEnvironment
 
 _BLOCK_BYTES = 8 * 2**20
 _BLOCK_STEPS = 512
+_SWITCH_SECONDS = 2e-4
 
 
 class BlockStore:
@@ -53,12 +55,17 @@ class BlockStore:
         """Undiscounted returns of the episodes that ended in what has been written."""
 
     def __enter__(self) -> Self:
+        self._switch_interval = sys.getswitchinterval()
+        # After each system call the writing thread has to be given Python's lock, by default after 5 ms: a block
+        # of a fast environment is played in 12.
+        sys.setswitchinterval(_SWITCH_SECONDS)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._threads.shutdown(wait=True)
+        sys.setswitchinterval(self._switch_interval)
 
     def begin(self, observation: npt.NDArray[np.generic]) -> None:
         """The first observations ``[B, *observation_shape]`` of all slots."""

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -128,7 +129,9 @@ def test_every_transition_is_the_one_that_was_played(
 
 
 def test_each_frame_is_stored_once(tmp_path) -> None:
+    interval = sys.getswitchinterval()
     dataset, _ = played(GREY, 3, 300, tmp_path / "d", 0, 0)
+    assert sys.getswitchinterval() == interval, "left as it was found"
     started = dataset.arrays["episode"].max() + 1
     assert len(dataset.arrays["frames"]) == 1 + 300 + started
     assert (dataset.arrays["frames"][0] == 0).all()
