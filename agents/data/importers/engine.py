@@ -72,7 +72,7 @@ def import_dataset(
 def prepare_import(
     format: str,
     url: str,
-    path: Path,
+    path: Path | str,
     *,
     options: Mapping[str, str] = _NO_OPTIONS,
     shards: str | None = None,
