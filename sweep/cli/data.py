@@ -31,6 +31,8 @@ DatasetName = Annotated[
     str, typer.Argument(metavar="NAME", help="A dataset's name; `sweep data ls` lists them.")
 ]
 
+_WIDE = 110
+
 app.command("collect")(collect)
 app.command("import")(import_data)
 app.command("envs")(envs)
@@ -57,29 +59,9 @@ def list_all(root: Root, as_json: Json = False) -> None:
     if not found and not unfinished:
         console.print(f"no datasets under {root} yet; `sweep data collect` or `sweep data import` makes one.")
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for header in (
-        *("name", "environment", "transitions", "episodes", "return", "size", "fingerprint", "source"),
-    ):
-        numbers = header not in ("name", "environment", "source")
-        table.add_column(header, justify="right" if numbers else "left", overflow="fold", no_wrap=numbers)
-    for one in found:
-        row = _row(one)
-        if "problem" in row:
-            continue
-        mean = row["mean_return"]
-        table.add_row(
-            row["name"],
-            row["env"],
-            f"{row['transitions']:,}",
-            f"{row['episodes']:,}",
-            "" if mean is None else f"{mean:.3g}",
-            size(row["bytes"]),
-            row["fingerprint"][:12],
-            escape(row["source"]),
-        )
-    if found:
-        console.print(table)
+    rows = [row for row in map(_row, found) if "problem" not in row]
+    if rows:
+        _print_listing(rows)
     for one in found:
         if problem := _row(one).get("problem"):
             console.print(f"[red]damaged[/red] {escape(problem)}", highlight=False, soft_wrap=True)
@@ -138,6 +120,35 @@ def _quality(folder: Path) -> list[dict[str, Any]]:
     from agents.data.episode_returns import returns_by_checkpoint
 
     return returns_by_checkpoint(Dataset.open(folder))
+
+
+def _print_listing(rows: list[dict[str, Any]]) -> None:
+    """A table; sources are long, so where the terminal is not wide they follow in lines of their own."""
+    wide = console.width >= _WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
+    headers = ["name", "environment", "transitions", "episodes", "return", "size", "fingerprint"]
+    for header in headers:
+        numbers = header not in ("name", "environment")
+        table.add_column(header, justify="right" if numbers else "left", no_wrap=True)
+    if wide:
+        table.add_column("source", overflow="fold")
+    for row in rows:
+        mean = row["mean_return"]
+        cells = (
+            row["name"],
+            row["env"],
+            f"{row['transitions']:,}",
+            f"{row['episodes']:,}",
+            "" if mean is None else f"{mean:.3g}",
+            size(row["bytes"]),
+            row["fingerprint"][: 12 if wide else 8],
+        )
+        table.add_row(*cells, *([escape(row["source"])] if wide else []))
+    console.print(table)
+    if not wide:
+        console.print()
+        for row in rows:
+            console.print(f"{row['name']}: {escape(row['source'])}", highlight=False, soft_wrap=True)
 
 
 def _row(listing: Any) -> dict[str, Any]:

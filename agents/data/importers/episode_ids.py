@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.data.arrays import full_disk_named
+from agents.data.importers.side_file import SideFile
 
 __all__ = ["EpisodeIds"]
+
+_ID_BYTES = 8
+_PIECE_ROWS = 2**18
 
 
 class EpisodeIds:
@@ -20,12 +22,9 @@ class EpisodeIds:
     """
 
     def __init__(self, path: Path, known: int) -> None:
-        self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        os.ftruncate(self._file, 8 * known)
-        ids = np.frombuffer(os.pread(self._file, 8 * known, 0), np.uint64).tolist()
+        self.file = SideFile(path, _ID_BYTES, known)
+        ids = np.frombuffer(b"".join(self.file.pieces(_PIECE_ROWS)), np.uint64).tolist()
         self._numbers = {one: number for number, one in enumerate(ids)}
-        os.lseek(self._file, 0, os.SEEK_END)
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -40,17 +39,5 @@ class EpisodeIds:
             if number >= before + len(fresh):
                 fresh.append(place)
             numbers[place] = number
-        with full_disk_named(self._path):
-            os.write(self._file, ids[fresh].astype(np.uint64).tobytes())
+        self.file.append(ids[fresh].astype(np.uint64).tobytes())
         return numbers, fresh
-
-    def sync(self) -> None:
-        """Bring every number to the disk."""
-        with full_disk_named(self._path):
-            os.fsync(self._file)
-
-    def close(self) -> None:
-        """Give the file back; a second call does nothing."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1

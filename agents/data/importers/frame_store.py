@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.data.arrays import full_disk_named
-from agents.errors import DatasetError
+from agents.data.importers.side_file import SideFile
 
 __all__ = ["DigestTable", "DigestFile", "digests"]
 
@@ -95,40 +93,15 @@ class DigestFile:
 
     def __init__(self, path: Path, first: int, frames: int) -> None:
         self.table = DigestTable()
-        self._path, self._next = path, first
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        wanted = (frames - first) * DIGEST_BYTES
-        if os.fstat(self._file).st_size < wanted:
-            self.close()
-            raise DatasetError(
-                f"{path} does not hold the digests of the {frames} frames that were written: delete "
-                f"{path.parent} and begin again."
-            )
-        os.ftruncate(self._file, wanted)
-        while self._next < frames:
-            rows = min(_REBUILD_ROWS, frames - self._next)
-            piece = os.pread(self._file, rows * DIGEST_BYTES, (self._next - first) * DIGEST_BYTES)
+        self._next = first
+        self.file = SideFile(path, DIGEST_BYTES, frames - first)
+        for piece in self.file.pieces(_REBUILD_ROWS):
             self._enter(np.frombuffer(piece, np.uint64).reshape(-1, 2))
-        os.lseek(self._file, 0, os.SEEK_END)
 
     def add(self, keys: npt.NDArray[np.uint64]) -> None:
         """The digests of the frames stored next, ``[N, 2]``."""
-        with full_disk_named(self._path):
-            view = memoryview(keys.tobytes())
-            while view:
-                view = view[os.write(self._file, view) :]
+        self.file.append(keys.tobytes())
         self._enter(keys)
-
-    def sync(self) -> None:
-        """Bring every digest to the disk."""
-        with full_disk_named(self._path):
-            os.fsync(self._file)
-
-    def close(self) -> None:
-        """Give the file back; a second call does nothing."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
 
     def _enter(self, keys: npt.NDArray[np.uint64]) -> None:
         self.table.add(keys, np.arange(self._next, self._next + len(keys), dtype=np.int32))

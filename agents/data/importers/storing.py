@@ -65,14 +65,14 @@ class BlockStore:
     def sync(self) -> None:
         """Bring the files beside the arrays to the disk."""
         for file in (self._frames, self._episode_ids):
-            if file:
-                file.sync()
+            if file is not None:
+                file.file.sync()
 
     def close(self) -> None:
         """Give the files back."""
         for file in (self._frames, self._episode_ids):
-            if file:
-                file.close()
+            if file is not None:
+                file.file.close()
 
     def remove_files(self) -> None:
         """Take away what only a resumed import needs."""

@@ -19,7 +19,7 @@ from sweep.tune_session import _choose_device
 
 COMMANDS = [
     *("list", "show", "run", "submit", "status", "sync", "ui", "export", "report", "doctor"),
-    *("data ls", "data show", "data collect", "data verify"),
+    *("data ls", "data show", "data collect", "data import", "data subset", "data envs", "data verify"),
 ]
 
 

@@ -85,7 +85,7 @@ def test_the_rate_and_where_the_time_went_are_said_and_recorded(sweep: Sweep, tm
     assert re.search(
         r"120 agent steps, 27 gradient steps in [\d.]+ s: [\d,]+ steps/s; starting \d+%, environment \d+%, "
         r"acting \d+%, storing \d+%, learning \d+%",
-        said.out,
+        " ".join(said.out.split()),
     ), said.out
     record = read_manifest(tmp_path / "datasets" / "d").provenance["collection"]
     assert record["steps_per_second"] > 0
