@@ -170,7 +170,9 @@ def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for header in headers:
         number = header in ("environments", "actions")
-        table.add_column(header, justify="right" if number else "left", overflow="fold")
+        # Ids are to be copied whole; what explains them can be folded.
+        whole = header in ("family", "example", "environment")
+        table.add_column(header, justify="right" if number else "left", overflow="fold", no_wrap=whole)
     return table
 
 

@@ -65,7 +65,7 @@ def test_parts_are_listed_with_what_they_are_parts_of(sweep: Sweep, tiny_root: P
     assert rows[DATASET]["source"] == "collected by random"
     table = sweep("data", "ls", "--root", tiny_root).out
     for row in rows.values():
-        assert row["fingerprint"][:12] in table
+        assert row["fingerprint"][:8] in table
         assert row["fingerprint"][:13] not in table
     for header in ("environment", "transitions", "episodes", "return", "size", "fingerprint", "source"):
         assert header in table
