@@ -35,6 +35,9 @@ CHOOSE, RUN, RESULTS, AROUND = "Choose a study", "Run it", "Look at results", "D
 console = Console(width=None if sys.stdout.isatty() else columns_of_pipes())
 """Standard output; wide where it goes to a file or a pipe, so that tables are not cut there."""
 
+WIDE = 110
+"""Columns from which a table shows its longest column too; narrower, that follows in lines of its own."""
+
 Root = Annotated[
     Path,
     typer.Option(

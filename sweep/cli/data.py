@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cli.common import Json, Root, console, dataset_folder, print_json
+from sweep.cli.common import WIDE, Json, Root, console, dataset_folder, print_json
 from sweep.cli.data_collect import collect
 from sweep.cli.data_envs import envs
 from sweep.cli.data_import import how_to_go_on, import_data, size
@@ -30,8 +30,6 @@ app = typer.Typer(
 DatasetName = Annotated[
     str, typer.Argument(metavar="NAME", help="A dataset's name; `sweep data ls` lists them.")
 ]
-
-_WIDE = 110
 
 app.command("collect")(collect)
 app.command("import")(import_data)
@@ -124,7 +122,7 @@ def _quality(folder: Path) -> list[dict[str, Any]]:
 
 def _print_listing(rows: list[dict[str, Any]]) -> None:
     """A table; sources are long, so where the terminal is not wide they follow in lines of their own."""
-    wide = console.width >= _WIDE
+    wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 2 if wide else 1, 0, 0))
     headers = ["name", "environment", "transitions", "episodes", "return", "size", "fingerprint"]
     for header in headers:
@@ -146,9 +144,9 @@ def _print_listing(rows: list[dict[str, Any]]) -> None:
         table.add_row(*cells, *([escape(row["source"])] if wide else []))
     console.print(table)
     if not wide:
-        console.print()
+        console.print("\nsource")
         for row in rows:
-            console.print(f"{row['name']}: {escape(row['source'])}", highlight=False, soft_wrap=True)
+            console.print(f"  {row['name']}: {escape(row['source'])}", highlight=False, soft_wrap=True)
 
 
 def _row(listing: Any) -> dict[str, Any]:

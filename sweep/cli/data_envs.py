@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from sweep.cli.common import Json, console, print_json
+from sweep.cli.common import WIDE, Json, console, print_json
 from sweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -53,13 +53,19 @@ def _show_families(as_json: bool) -> None:
     if as_json:
         print_json(rows)
         return
-    table = _table("family", "environments", "installed", "example", "what")
+    wide = console.width >= WIDE
+    table = _table("family", "ids", "installed", "example", *(["what"] if wide else []))
     for row in rows:
         state = "yes" if row["installed"] else "[yellow]no[/yellow]"
         if row["other_versions"]:
             state = "[yellow]other version[/yellow]"
-        table.add_row(row["family"], str(row["environments"]), state, row["example"], escape(row["title"]))
+        title = [escape(row["title"])] if wide else []
+        table.add_row(row["family"], str(row["environments"]), state, row["example"], *title)
     console.print(table)
+    if not wide:
+        console.print()
+        for row in rows:
+            _remark(f"{row['family']}: {row['title']}")
     for row in rows:
         if not row["installed"] and row["install"]:
             _remark(f"{row['family']} is installed by: {row['install']}")
@@ -169,7 +175,7 @@ def _actions(spec: EnvironmentSpec) -> str:
 def _table(*headers: str) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for header in headers:
-        number = header in ("environments", "actions")
+        number = header in ("ids", "actions")
         # Ids are to be copied whole; what explains them can be folded.
         whole = header in ("family", "example", "environment")
         table.add_column(header, justify="right" if number else "left", overflow="fold", no_wrap=whole)
