@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from slots import check_dataset, check_end, check_slots
 
-from agents.environments import describe, dmlab_family, family_of, make
+from agents.environments import dmlab_family, family_of, make
 from agents.errors import EnvironmentUnavailable
 
 EPISODE_FRAMES = 20
@@ -139,13 +139,6 @@ def test_the_end_of_a_level_is_terminal_and_shows_the_last_image():
 @pytest.mark.usefixtures("lab")
 def test_a_dataset_holds_images_actions_and_rewards(tmp_path):
     check_dataset(SEEK, tmp_path, 12)
-
-
-def test_data_of_rl_unplugged_fit_the_environment():
-    rlu_dmlab = pytest.importorskip("agents.data.importers.rlu_dmlab")
-    assert rlu_dmlab.EPISODE_LENGTHS == dmlab_family.EPISODE_STEPS
-    spec = describe(SEEK)
-    assert (spec.observation_shape, spec.extras) == (rlu_dmlab.FRAME_SHAPE, rlu_dmlab.EXTRAS)
 
 
 def test_without_the_package_it_is_said_where_it_is_built_from(monkeypatch):

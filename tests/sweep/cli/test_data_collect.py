@@ -162,7 +162,13 @@ def test_continuous_actions_need_another_agent(sweep: Sweep, tmp_path: Path) -> 
 def test_ctrl_c_keeps_nothing_of_what_was_being_made_and_says_so(tmp_path: Path) -> None:
     command = [sys.executable, "-c", "from sweep.cli import main; main()", *CATCH, "--name", "long"]
     rest = ("--steps", "50000000", "--agent", "random", "--root", str(tmp_path))
-    with subprocess.Popen([*command, *rest], stderr=subprocess.PIPE, text=True) as maker:
+    with subprocess.Popen(
+        [*command, *rest],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell starts what runs in its background deaf to Ctrl-C, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    ) as maker:
         deadline = time.monotonic() + 60
         frames = tmp_path / "datasets" / ".making-long" / "frames.npy"
         while not (frames.exists() and frames.stat().st_size > 10_000) and time.monotonic() < deadline:
