@@ -6,8 +6,9 @@
 On both sides: the same number of slots and of emulator threads, the same seeds, resets of slots whose episode
 has ended, in one process, in turns. The peer steps the bare vector environment with actions drawn beforehand
 and keeps nothing. Ours is `agents.collect.collect`: it chooses, stores and, in the end, hashes. `random` draws
-actions uniformly; `frozen` plays a small network greedily (an MLP of one layer of 16 units; RL Unplugged's bsuite agents
-have 56 and 56, and the convolutions of DQN cost more than the emulator: `dqn` below shows them). Initial weights serve as well as trained ones: the arithmetic is the same.
+actions uniformly; `frozen` plays a small network greedily (an MLP of one layer of 16 units; RL Unplugged's bsuite
+agents have 56 and 56, and the convolutions of DQN cost more than the emulator: `dqn` below shows them). Initial
+weights serve as well as trained ones: the arithmetic is the same.
 
 The ratio is of agent steps a second from the first step to the last byte written; starting the slots (65 ms each
 for Atari) is left out on both sides. `with_closing` counts also what follows: bringing the files to the disk and
