@@ -21,7 +21,7 @@ $(READY): pyproject.toml requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps d4rl==1.1 gym==0.23.1 gym-notices==0.1.0 termcolor==3.3.0 tqdm==4.70.1
 	@touch $@
 
-demo: $(READY)  ## collect data, run the demo study, print its tables, write its report (about 10 minutes)
+demo: $(READY)  ## collect data, run the demo study, print its tables, write its report (under 10 minutes)
 	$(BIN)/sweep run demo --root $(ROOT)
 	$(BIN)/sweep export demo summary --root $(ROOT) --format markdown \
 	  --columns env,space,activation,n_trials,return_mean,srank,dead_units
