@@ -96,7 +96,7 @@ def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
                 "(`collect`, `import`, `url` or `subset`)."
             )
         if recipe.import_ is not None:
-            _check_format(recipe.name, recipe.import_)
+            _check_import(recipe.name, recipe.import_)
         return None
     manifest = read_manifest(folder)
     if manifest.environment.env_id != recipe.env:
@@ -109,13 +109,21 @@ def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
     return manifest
 
 
-def _check_format(name: str, recipe: Import) -> None:
+def _check_import(name: str, recipe: Import) -> None:
+    """What can be told without opening anything: the format, and that a local source is there."""
+    from agents.data.importers.blocks import KnowsNames
     from agents.data.importers.registry import find_reader
 
     try:
-        find_reader(recipe.format)
+        reader = find_reader(recipe.format)
     except DatasetError as error:
         raise UsageError(f"dataset {name!r}: import.format: {error}") from error
+    local = "://" not in recipe.source and not isinstance(reader, KnowsNames)
+    if local and not Path(recipe.source).expanduser().exists():
+        raise UsageError(
+            f"dataset {name!r}: import.source: {recipe.source} does not exist. Give a folder or file that is there, "
+            "or an address that begins with gs://, s3:// or https://."
+        )
 
 
 def _check_origin(folder: Path, manifest: Manifest, recipe: DatasetRecipe) -> None:

@@ -140,6 +140,12 @@ def test_a_format_that_is_not_known_is_refused_before_anything_starts(tmp_path: 
     assert "dataset 'pong': import.format: unknown format 'rlu-atary'. Did you mean 'rlu-atari'?" in said
 
 
+def test_a_local_source_that_is_not_there_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    how = {"format": "rlu-atari", "source": str(tmp_path / "Pong")}
+    said = refusal(tmp_path, with_data(pong={"env": "atari/Pong", "import": how}))
+    assert f"dataset 'pong': import.source: {tmp_path / 'Pong'} does not exist. Give a folder" in said
+
+
 def test_an_import_of_another_environment_than_the_study_says_is_told(tmp_path: Path) -> None:
     recipe = hopper(tmp_path / "hopper.hdf5")
     of = with_data(hopper={**recipe, "env": "mujoco/Walker2d"})
