@@ -33,9 +33,12 @@ def result_table(
             raise UsageError(f"table {table!r} has no option {key!r}: {allowed}. Leave {key!r} out.")
     store = Store(root)
     trials = store.trials(name)
-    needed = found.needs(given)
-    if needed == []:
+    if found.reads == "nothing":
         return found.build(trials, pd.DataFrame(), **given)
+    needed = found.needs(given)
+    if found.reads == "spectra":
+        filters = None if needed is None else [("name", "in", needed)]
+        return found.build(trials, store.spectra(name, filters=filters, skip_corrupt=skip_corrupt), **given)
     columns = None if needed is None else list(dict.fromkeys(["trial_id", "step", *needed]))
     metrics = store.metrics(name, columns=columns, skip_corrupt=skip_corrupt)
     return found.build(trials, metrics, **given)

@@ -4,21 +4,17 @@ Associational: both columns are results of training. Nothing here says what woul
 changed.
 """
 
-import zlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from sweep.analysis.association import Pair
-from sweep.analysis.exclusions import COUNT_COLUMNS, EARLY_STOPPED, INCLUDED, classify, counts
-from sweep.analysis.final import value_column
-from sweep.analysis.frames import AnalysisError, by_space, require_columns
+from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.intervals import cluster_draws, correlation_interval, mean_interval
-
-MINIMUM_CONFIGURATIONS: Final = 5
-FEW_CONFIGURATIONS: Final = 15
+from sweep.analysis.samples import FEW_CONFIGURATIONS, MINIMUM_CONFIGURATIONS, check_bootstrap, samples
+from sweep.analysis.table import BOOTSTRAP, MEASURE, SAMPLE, Table, pair
 
 _ESTIMATES: Final = ("pearson", "spearman", "slope")
 CORRELATION_COLUMNS: Final = (
@@ -56,34 +52,23 @@ def correlation(
 
     Raises `AnalysisError` for a missing column, draws < 100, or a confidence outside (0, 1).
     """
-    if draws < 100:
-        raise AnalysisError(
-            f"draws={draws}: a bootstrap interval needs at least 100 draws; 2000 is the default."
-        )
-    if not 0 < confidence < 1:
-        raise AnalysisError(f"confidence={confidence}: must lie between 0 and 1, such as 0.95.")
-    if min_configurations < 3:
-        raise AnalysisError(
-            f"min_configurations={min_configurations}: must be at least 3 for a line to have an error."
-        )
-    require_columns(trials, within, "trials")
-    rows = by_space(classify(trials, metrics, [measure, outcome], allow_pruned=allow_pruned))
-    keys = ["env", "space", *within]
-    x, y = (value_column(trials, name) for name in (measure, outcome))
-    table: list[dict[Hashable, object]] = []
-    for key, group in rows.groupby(keys, sort=False, dropna=False, observed=True):
-        row: dict[Hashable, object] = dict(zip(keys, key, strict=True))
-        row.update(counts(group))
+    check_bootstrap(draws, confidence)
+    table: list[dict[str, object]] = []
+    for sample in samples(
+        trials,
+        metrics,
+        [measure, outcome],
+        within=within,
+        allow_pruned=allow_pruned,
+        min_configurations=min_configurations,
+    ):
+        row = sample.row()
         row |= {"measure": measure, "outcome": outcome, "confidence": confidence, "draws": draws}
-        included = group[group["reason"] == INCLUDED]
-        refusal = _refusal(group, included, {measure: x, outcome: y}, min_configurations)
-        if refusal:
-            row["note"] = refusal
-        else:
-            pair = Pair.of(included[x], included[y], included["configuration"])
-            stream = np.random.default_rng([seed, zlib.crc32("\0".join(map(str, key)).encode())])
-            row |= _estimates(pair, draws, confidence, stream)
+        if sample.refusal is None:
+            pair = Pair.of(sample.values(measure), sample.values(outcome), sample.configuration)
+            row |= _estimates(pair, draws, confidence, sample.stream(seed))
         table.append(row)
+    keys = ["env", "space", *within]
     columns = list(dict.fromkeys((*keys, *CORRELATION_COLUMNS)))
     frame = pd.DataFrame(table, columns=columns)
     return frame.astype(
@@ -116,33 +101,10 @@ def regression_line(
     return pd.DataFrame(rows, columns=["x", "fit", "low", "high"])
 
 
-def _refusal(
-    group: pd.DataFrame, included: pd.DataFrame, columns: dict[str, str], min_configurations: int
-) -> str | None:
-    pruned = int((group["reason"] == EARLY_STOPPED).sum())
-    if pruned:
-        names = sorted(set(group.loc[group["reason"] == EARLY_STOPPED, "scheduler"].astype(str)))
-        return (
-            f"refused: {pruned} trials ran under early stopping ({', '.join(names)}), which selects on the "
-            "outcome; run them under fifo, or allow pruned trials and read the result as biased"
-        )
-    configurations = int(included["configuration"].nunique())
-    if configurations < min_configurations:
-        return (
-            f"refused: {configurations} configurations with both measures, at least {min_configurations} are "
-            f"needed ({len(included)} of {len(group)} trials)"
-        )
-    for name, column in columns.items():
-        values = included[column]
-        if (values == values.iloc[0]).all():
-            return f"refused: {name} is {values.iloc[0]:g} in all {len(included)} trials"
-    return None
-
-
-def _estimates(pair: Pair, draws: int, confidence: float, rng: np.random.Generator) -> dict[Hashable, object]:
+def _estimates(pair: Pair, draws: int, confidence: float, rng: np.random.Generator) -> dict[str, object]:
     whole, drawn = np.ones((1, pair.clusters)), cluster_draws(pair.clusters, draws, rng)
     intercept, slope = (float(values[0]) for values in pair.line(whole))
-    row: dict[Hashable, object] = {"intercept": intercept}
+    row: dict[str, object] = {"intercept": intercept}
     missing = []
     for name, estimate, interval in (
         ("pearson", pair.pearson, correlation_interval),
@@ -167,3 +129,13 @@ def _estimates(pair: Pair, draws: int, confidence: float, rng: np.random.Generat
             f"few configurations ({pair.clusters}): Student's t with {pair.clusters - 1} degrees of freedom"
         )
     return row
+
+
+TABLE: Final = Table(
+    "correlation",
+    "a measure against an outcome per environment and space, with bootstrap intervals",
+    correlation,
+    "last",
+    pair,
+    {**MEASURE, **SAMPLE, **BOOTSTRAP},
+)
