@@ -1,6 +1,7 @@
 """What the analysis asks of its inputs: which columns are measures, which make a configuration."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,10 @@ _ROW_COLUMNS = frozenset({"trial_id", "step", "attempt", "wall_time"})
 # `dataset` is a name: two names may hold one dataset, so a configuration goes by fingerprint where it is
 # known.
 CONFIGURATION_FIELDS: tuple[str, ...] = tuple(field for field in TrialConfig.model_fields if field != "seed")
+
+
+FOREIGN_FIELD: Final = "config."
+"""Columns that begin so are hyperparameters too: those of trials that something else than `sweep run` trained."""
 
 
 class AnalysisError(UsageError):
@@ -46,13 +51,13 @@ def configuration_codes(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     Trials of one configuration differ in their seed alone. They are repetitions of one draw from the space,
     so the configuration, not the trial, is the unit of replication in everything that follows.
     """
-    columns = [column for column in CONFIGURATION_FIELDS if column in trials.columns]
+    columns = configuration_fields(trials)
     if "dataset_fingerprint" in trials.columns and trials["dataset_fingerprint"].notna().all():
         columns = ["dataset_fingerprint", *(column for column in columns if column != "dataset")]
     if not columns:
         raise AnalysisError(
-            "the trials table has no configuration column; "
-            f"it needs at least one of {', '.join(CONFIGURATION_FIELDS)} to tell repetitions from new draws."
+            "the trials table has no configuration column; it needs at least one of "
+            f"{', '.join(CONFIGURATION_FIELDS)}, or a column that begins with {FOREIGN_FIELD!r}, to tell repetitions from new draws."
         )
     # Numbered by content, not by first appearance: the bootstrap's draws must not depend on the rows' order.
     keys = trials[columns[0]].map(content)
@@ -81,9 +86,16 @@ def space_order(trials: pd.DataFrame) -> list[str]:
     return first + [space for space in seen if space not in first]
 
 
-def varying(trials: pd.DataFrame, fields: Sequence[str] = CONFIGURATION_FIELDS) -> list[str]:
-    """Those of ``fields`` that take more than one value among ``trials``."""
-    return [f for f in fields if f in trials.columns and trials[f].map(content).nunique() > 1]  # noqa: PD101
+def configuration_fields(trials: pd.DataFrame) -> list[str]:
+    """The columns of ``trials`` that are hyperparameters: fields of a trial, the seed aside, then foreign ones."""
+    foreign = [str(column) for column in trials.columns if str(column).startswith(FOREIGN_FIELD)]
+    return [field for field in CONFIGURATION_FIELDS if field in trials.columns] + foreign
+
+
+def varying(trials: pd.DataFrame, fields: Sequence[str] | None = None) -> list[str]:
+    """Those of ``fields`` (all hyperparameters) that take more than one value among ``trials``."""
+    wanted = configuration_fields(trials) if fields is None else [f for f in fields if f in trials.columns]
+    return [f for f in wanted if trials[f].map(content).nunique() > 1]  # noqa: PD101
 
 
 def content(value: object) -> str:

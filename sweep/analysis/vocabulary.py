@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from sweep.analysis.frames import FOREIGN_FIELD
+
 
 @dataclass(frozen=True)
 class Term:
@@ -245,7 +247,7 @@ def term(column: str) -> Term:
     known = _TERMS.get(column)
     if known is not None:
         return known
-    return Term(column.replace("_", " ").strip().capitalize() or column)
+    return Term(column.removeprefix(FOREIGN_FIELD).replace("_", " ").strip().capitalize() or column)
 
 
 def label(column: str) -> str:
