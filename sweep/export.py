@@ -2,13 +2,14 @@
 
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pandas as pd
 
 from sweep.analysis.catalog import TABLES
+from sweep.analysis.table import Table
 from sweep.errors import UsageError
 from sweep.formats import FORMATS, SUFFIXES
 from sweep.store import Store, files
@@ -23,14 +24,8 @@ def result_table(
     default. Only the measures that the table needs are read. Raises `UsageError` for an unknown table or
     option.
     """
-    found = TABLES.get(table)
-    if found is None:
-        raise _unknown("table", table, list(TABLES))
-    given = {key: value for key, value in options.items() if value is not None}
-    for key in given:
-        if key not in found.options:
-            allowed = f"it takes {', '.join(found.options)}" if found.options else "it takes none"
-            raise UsageError(f"table {table!r} has no option {key!r}: {allowed}. Leave {key!r} out.")
+    found = find_table(table)
+    given = checked_options(found, options)
     store = Store(root)
     trials = store.trials(name)
     if found.reads == "nothing":
@@ -42,6 +37,26 @@ def result_table(
     columns = None if needed is None else list(dict.fromkeys(["trial_id", "step", *needed]))
     metrics = store.metrics(name, columns=columns, skip_corrupt=skip_corrupt)
     return found.build(trials, metrics, **given)
+
+
+def find_table(name: str) -> Table:
+    """The table of that name. Raises `UsageError` for one that does not exist."""
+    found = TABLES.get(name)
+    if found is None:
+        raise _unknown("table", name, list(TABLES))
+    return found
+
+
+def checked_options(table: Table, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that are given (None is not), text parsed. Raises `UsageError` for one it does not take."""
+    given = {key: value for key, value in options.items() if value is not None}
+    for key, value in given.items():
+        if key not in table.options:
+            allowed = f"it takes {', '.join(table.options)}" if table.options else "it takes none"
+            raise UsageError(f"table {table.name!r} has no option {key!r}: {allowed}. Leave {key!r} out.")
+        if isinstance(value, str):
+            given[key] = table.options[key].parse(key, value)
+    return given
 
 
 def export(
@@ -66,6 +81,15 @@ def export(
     Raises `UsageError` for an unknown table, column, format or option, for several formats on standard output, and
     for Parquet on a terminal; `StoreError` when a file cannot be written.
     """
+    check_output(formats, out, stream)
+    frame = result_table(root, name, table, skip_corrupt=skip_corrupt, **options)
+    return write_table(frame, table, formats, out, stream=stream, columns=columns)
+
+
+def check_output(
+    formats: Sequence[str], out: str | Path | None = None, stream: BinaryIO | None = None
+) -> None:
+    """Raise `UsageError` for what `write_table` could not write, before anything is computed."""
     wanted = list(dict.fromkeys(formats))
     for format_ in wanted:
         if format_ not in FORMATS:
@@ -80,13 +104,27 @@ def export(
             )
         if wanted == ["parquet"] and sink.isatty():
             raise UsageError("parquet is binary and does not belong on a terminal: give a path with --out.")
-    frame = result_table(root, name, table, skip_corrupt=skip_corrupt, **options)
+
+
+def write_table(
+    frame: pd.DataFrame,
+    table: str,
+    formats: Sequence[str] = ("csv",),
+    out: str | Path | None = None,
+    *,
+    stream: BinaryIO | None = None,
+    columns: Sequence[str] | None = None,
+) -> list[Path]:
+    """``frame``, which is the table named ``table``, as files: see `export`."""
+    check_output(formats, out, stream)
+    wanted = list(dict.fromkeys(formats))
     if columns is not None:
         for column in columns:
             if column not in frame.columns:
                 raise _unknown("column", column, list(map(str, frame.columns)))
         frame = frame[list(columns)]
     if out is None:
+        sink = sys.stdout.buffer if stream is None else stream
         sink.write(FORMATS[wanted[0]](frame))
         sink.flush()
         return []

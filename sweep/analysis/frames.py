@@ -57,7 +57,8 @@ def configuration_codes(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     if not columns:
         raise AnalysisError(
             "the trials table has no configuration column; it needs at least one of "
-            f"{', '.join(CONFIGURATION_FIELDS)}, or a column that begins with {FOREIGN_FIELD!r}, to tell repetitions from new draws."
+            f"{', '.join(CONFIGURATION_FIELDS)}, or a column that begins with {FOREIGN_FIELD!r}, "
+            "to tell repetitions from new draws."
         )
     # Numbered by content, not by first appearance: the bootstrap's draws must not depend on the rows' order.
     keys = trials[columns[0]].map(content)
