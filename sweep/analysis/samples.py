@@ -15,6 +15,8 @@ from sweep.analysis.frames import AnalysisError, by_space, require_columns
 MINIMUM_CONFIGURATIONS: Final = 5
 FEW_CONFIGURATIONS: Final = 15
 """Below this many an interval leans on Student's t more than on the draws; estimates say so."""
+TOGETHER: Final = "all"
+"""The ``env`` of a row about several environments."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,12 @@ def samples(
     allow_pruned: bool = False,
     min_configurations: int = MINIMUM_CONFIGURATIONS,
     varying: Sequence[str] | None = None,
+    across_environments: bool = False,
 ) -> Iterator[Sample]:
     """One `Sample` per environment x space (x ``within``, columns of ``trials``), of all ``measures`` at the end.
+
+    ``across_environments`` takes the environments of a space together; their ``env`` is then `TOGETHER`, or the name
+    of the only one. ``within=["env"]`` keeps them apart again.
 
     Refused are trials under early stopping (unless ``allow_pruned``), fewer than ``min_configurations``, and a
     measure of ``varying`` (all by default) that is constant. A trial in two spaces is in two samples. Raises
@@ -80,11 +86,15 @@ def samples(
     # `loss` is a hyperparameter and a measure; in a sample a measure has its own name.
     own = {value_column(trials, name): name for name in measures}
     rows = rows.drop(columns=[name for column, name in own.items() if column != name]).rename(columns=own)
-    keys = ["env", "space", *within]
+    together = across_environments and "env" not in within
+    keys = [*(() if together else ("env",)), "space", *(name for name in within if name != "env")]
     for key, group in rows.groupby(keys, sort=False, dropna=False, observed=True):
         included = group[group["reason"] == INCLUDED]
         refusal = _refusal(group, included, measures if varying is None else varying, min_configurations)
-        yield Sample(dict(zip(keys, key, strict=True)), group, included, refusal)
+        names = dict(zip(keys, key, strict=True))
+        if together:
+            names = {"env": TOGETHER if group["env"].nunique() > 1 else group["env"].iloc[0], **names}
+        yield Sample(names, group, included, refusal)
 
 
 def check_bootstrap(draws: int, confidence: float) -> None:
@@ -122,8 +132,9 @@ def _refusal(
         return pruned
     configurations = int(included["configuration"].nunique())
     if configurations < min_configurations:
+        what = {1: measures[0], 2: "both measures"}.get(len(measures), "all measures")
         return (
-            f"refused: {configurations} configurations with both measures, at least {min_configurations} are "
+            f"refused: {configurations} configurations with {what}, at least {min_configurations} are "
             f"needed ({len(included)} of {len(group)} trials)"
         )
     for name in varying:
