@@ -90,7 +90,9 @@ def samples(
     keys = [*(() if together else ("env",)), "space", *(name for name in within if name != "env")]
     for key, group in rows.groupby(keys, sort=False, dropna=False, observed=True):
         included = group[group["reason"] == INCLUDED]
-        refusal = _refusal(group, included, measures if varying is None else varying, min_configurations)
+        refusal = _refusal(
+            group, included, measures, measures if varying is None else varying, min_configurations
+        )
         names = dict(zip(keys, key, strict=True))
         if together:
             names = {"env": TOGETHER if group["env"].nunique() > 1 else group["env"].iloc[0], **names}
@@ -125,7 +127,11 @@ def pruned_refusal(group: pd.DataFrame) -> str | None:
 
 
 def _refusal(
-    group: pd.DataFrame, included: pd.DataFrame, varying: Sequence[str], min_configurations: int
+    group: pd.DataFrame,
+    included: pd.DataFrame,
+    measures: Sequence[str],
+    varying: Sequence[str],
+    min_configurations: int,
 ) -> str | None:
     pruned = pruned_refusal(group)
     if pruned:
