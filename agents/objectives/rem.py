@@ -40,7 +40,8 @@ class REM(DQN):
         """α ``[K]`` of this step."""
         # From (0, 1]: zeros alone would have no norm.
         weights = 1 - uniform(passes.key(_HEADS), (self.shape.num_heads,))
-        return weights / weights.sum()
+        # Strides are taken of what lies in memory: without, the compiler draws α again for every row of weights.
+        return (weights / weights.sum()).as_strided(weights.shape, (1,))
 
     def q_values(self, outputs: Tensor, hypers: Hypers) -> Tensor:
         """The mean of the heads."""
