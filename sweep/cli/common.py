@@ -24,11 +24,14 @@ __all__ = [
     "RUN",
     "Root",
     "Scale",
+    "SkipCorrupt",
     "StudyName",
     "SweepName",
     "console",
     "dataset_folder",
+    "listed",
     "print_json",
+    "say_left_out",
 ]
 
 CHOOSE, RUN, RESULTS, AROUND = "Choose a study", "Run it", "Look at results", "Data and machine"
@@ -57,6 +60,9 @@ MlflowUri = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep's name; `sweep status` lists them.")]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave damaged segments out, and say which.")
+]
 StudyName = Annotated[
     str,
     typer.Argument(
@@ -103,6 +109,19 @@ def dataset_folder(root: Path, name: str) -> Path:
 def print_json(value: Any) -> None:
     """`value` on standard output, NaN as null."""
     typer.echo(json.dumps(_plain(value), indent=1, default=str))
+
+
+def listed(text: str) -> list[str]:
+    """The parts of a list by commas."""
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def say_left_out(root: Path, name: str) -> None:
+    """Name the damaged files of a sweep, beside the output and not in it."""
+    from sweep.store import Store
+
+    for error in Store(root).sweep(name).corrupt_segments():
+        typer.echo(f"left out, damaged: {error.path}", err=True)
 
 
 def _plain(value: Any) -> Any:

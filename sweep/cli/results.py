@@ -1,4 +1,4 @@
-"""`sweep sync`, `ui`, `export` and `report`: what is made from a store."""
+"""`sweep sync`, `ui` and `report`: what is made from a store."""
 
 from __future__ import annotations
 
@@ -7,18 +7,24 @@ from typing import Annotated
 
 import typer
 
-from sweep.cli.common import RESULTS, Json, MlflowUri, Root, SweepName, console, print_json
+from sweep.cli.common import (
+    RESULTS,
+    Json,
+    MlflowUri,
+    Root,
+    SkipCorrupt,
+    SweepName,
+    console,
+    print_json,
+    say_left_out,
+)
 
 __all__ = ["register"]
-
-SkipCorrupt = Annotated[
-    bool, typer.Option("--skip-corrupt", help="Leave damaged segments out, and say which.")
-]
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for name, command in (("report", report), ("export", export), ("ui", ui), ("sync", sync)):
+    for name, command in (("report", report), ("ui", ui), ("sync", sync)):
         app.command(name, rich_help_panel=RESULTS)(command)
 
 
@@ -54,7 +60,7 @@ def sync(
 
         found = bring_up_to_date(root, name, mlflow_uri, show, rebuild=rebuild, skip_corrupt=skip_corrupt)
     if skip_corrupt:
-        _say_left_out(root, name)
+        say_left_out(root, name)
     if as_json:
         print_json(found.__dict__)
         return
@@ -99,66 +105,6 @@ def ui(
     serve(root, host, port, reports_port, allowed_hosts=allowed_hosts or (), on_ready=ready)
 
 
-def export(
-    name: SweepName,
-    table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="trials, final, summary, curves or correlation.")
-    ],
-    root: Root,
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--format", metavar="LIST", help="One or more of csv, parquet, latex, markdown, json, by commas."
-        ),
-    ] = "csv",
-    out: Annotated[
-        # Not a path yet, which would lose the slash that says that it is a folder.
-        str | None, typer.Option("--out", metavar="PATH", help="File or folder/. [default: standard output]")
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Only these columns, in this order, by commas.")
-    ] = None,
-    measure: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="For correlation: the measure that predicts. [default: srank]"),
-    ] = None,
-    outcome: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="For correlation: what is predicted. [default: return_mean]"),
-    ] = None,
-    skip_corrupt: SkipCorrupt = False,
-) -> None:
-    """Write a result table: trials, final, summary, curves or correlation.
-
-    Examples:
-
-    - `sweep export demo final > final.csv`
-
-    - `sweep export demo correlation --format markdown`
-
-    - `sweep export demo curves --format csv,parquet,latex --out tables/`
-
-    - `sweep export demo correlation --measure dead_units --outcome return_mean`
-    """
-    from sweep.export import export as write
-
-    paths = write(
-        root,
-        name,
-        table,
-        _listed(formats),
-        out,
-        columns=None if columns is None else _listed(columns),
-        skip_corrupt=skip_corrupt,
-        measure=measure,
-        outcome=outcome,
-    )
-    if skip_corrupt:
-        _say_left_out(root, name)
-    for path in paths:
-        console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
-
-
 def report(
     name: SweepName,
     root: Root,
@@ -181,17 +127,5 @@ def report(
 
     path = write_report(root, name, out, measure=measure, outcome=outcome, skip_corrupt=skip_corrupt)
     if skip_corrupt:
-        _say_left_out(root, name)
+        say_left_out(root, name)
     console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _say_left_out(root: Path, name: str) -> None:
-    """Name the damaged files, beside the output and not in it."""
-    from sweep.store import Store
-
-    for error in Store(root).sweep(name).corrupt_segments():
-        typer.echo(f"left out, damaged: {error.path}", err=True)
-
-
-def _listed(text: str) -> list[str]:
-    return [one.strip() for one in text.split(",") if one.strip()]
