@@ -25,6 +25,7 @@ from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.probe_checks import check_probes
 from sweep.provenance import sweep_record
 from sweep.store import Store, SweepStore
+from sweep.store.layout import Layout, checked_name
 from sweep.tune_session import TuneSession, make_missing, train_packs
 
 __all__ = ["Display", "RunOptions", "RunSummary", "run_study"]
@@ -97,13 +98,13 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
     began = time.monotonic()
     _check_environments(study)
     check_probes(study)
-    store = Store(root).create(name)
+    store = SweepStore(Layout(Path(root), checked_name(name)))
+    # What is refused leaves nothing behind, not even the folder of the sweep.
+    found = None if store.layout.folder.is_dir() else _checked(store, study, root, options)
+    Store(root).create(name)
     with store.lock():
-        _check_same_sweep(store, study, options)
-        found = find_datasets(root, study)
-        _check_same_protocols(store, study, found)
-        check_objectives(study, found)
-        check_target_policies(_unfinished(store, study, found), root)
+        if found is None or store.sweep_record() is not None:
+            found = _checked(store, study, root, options)
         with TuneSession(options.address, options.workers, options.device) as session:
             missing = [dataset for dataset, manifest in found.items() if manifest is None]
             if missing:
@@ -147,6 +148,16 @@ def run_study(study: Study, name: str, root: Path, options: RunOptions, display:
                 if mirror is not None:
                     complete = mirror.stop(finish=True, timeout=patience) == 0
         return _summary(store, name, time.monotonic() - began, len(todo), complete, failures)
+
+
+def _checked(store: SweepStore, study: Study, root: Path, options: RunOptions) -> dict[str, Manifest | None]:
+    """The study's datasets, None for those to be made. Raises UsageError for what cannot be run as this sweep."""
+    _check_same_sweep(store, study, options)
+    found = find_datasets(root, study)
+    _check_same_protocols(store, study, found)
+    check_objectives(study, found)
+    check_target_policies(_unfinished(store, study, found), root)
+    return found
 
 
 def _check_environments(study: Study) -> None:

@@ -263,6 +263,14 @@ def test_another_study_under_a_sweeps_name_is_refused(
     assert "--name" in message
 
 
+def test_a_refused_study_leaves_no_sweep_behind(sweep: Sweep, tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    wrong = {"dataset": DATASET, "train_steps": 60, "hidden_sizes": [16, 8], "algorithm": "oracle"}
+    path.write_text(study(base=wrong).text)
+    assert "oracle" in refused(sweep, path, "--root", tmp_path / "root")
+    assert not (tmp_path / "root" / "store").exists()
+
+
 def test_another_scheduler_is_refused(sweep: Sweep, finished: Path, study_file: Path) -> None:
     message = refused(sweep, study_file, "--scheduler", "asha", "--root", finished)
     assert "--scheduler fifo, not asha" in message
