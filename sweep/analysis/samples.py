@@ -64,7 +64,7 @@ def samples(
     *,
     within: Sequence[str] = (),
     allow_pruned: bool = False,
-    min_configurations: int = MINIMUM_CONFIGURATIONS,
+    min_configurations: int | None = MINIMUM_CONFIGURATIONS,
     varying: Sequence[str] | None = None,
     across_environments: bool = False,
 ) -> Iterator[Sample]:
@@ -73,11 +73,11 @@ def samples(
     ``across_environments`` takes the environments of a space together; their ``env`` is then `TOGETHER`, or the name
     of the only one. ``within=["env"]`` keeps them apart again.
 
-    Refused are trials under early stopping (unless ``allow_pruned``), fewer than ``min_configurations``, and a
-    measure of ``varying`` (all by default) that is constant. A trial in two spaces is in two samples. Raises
-    `AnalysisError` for a missing column and ``min_configurations`` < 3.
+    Refused are trials under early stopping (unless ``allow_pruned``), fewer than ``min_configurations`` (None: the
+    caller judges), and a measure of ``varying`` (all by default) that is constant. A trial in two spaces is in two
+    samples. Raises `AnalysisError` for a missing column and ``min_configurations`` < 3.
     """
-    if min_configurations < 3:
+    if min_configurations is not None and min_configurations < 3:
         raise AnalysisError(
             f"min_configurations={min_configurations}: must be at least 3 for a line to have an error."
         )
@@ -95,7 +95,8 @@ def samples(
         )
         names = dict(zip(keys, key, strict=True))
         if together:
-            names = {"env": TOGETHER if group["env"].nunique() > 1 else group["env"].iloc[0], **names}
+            envs = group["env"].unique()
+            names = {"env": TOGETHER if len(envs) > 1 else envs[0], **names}
         yield Sample(names, group, included, refusal)
 
 
@@ -131,13 +132,13 @@ def _refusal(
     included: pd.DataFrame,
     measures: Sequence[str],
     varying: Sequence[str],
-    min_configurations: int,
+    min_configurations: int | None,
 ) -> str | None:
     pruned = pruned_refusal(group)
     if pruned:
         return pruned
     configurations = int(included["configuration"].nunique())
-    if configurations < min_configurations:
+    if min_configurations is not None and configurations < min_configurations:
         what = {1: measures[0], 2: "both measures"}.get(len(measures), "all measures")
         return (
             f"refused: {configurations} configurations with {what}, at least {min_configurations} are "
