@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["codes", "in_trial_order", "step_limits", "surviving"]
+__all__ = ["codes", "in_trial_order", "one_dictionary", "step_limits", "surviving", "with_dictionary"]
 
 _SHORT_RUN = 512
 
@@ -72,6 +72,22 @@ def codes(column: Any) -> NDArray[np.int64]:
     ]
 
 
+def one_dictionary(column: Any) -> Any:
+    """A dictionary column (`pyarrow.ChunkedArray`) as one `pyarrow.DictionaryArray`."""
+    encoded = column.unify_dictionaries().combine_chunks()
+    return encoded.chunk(0) if hasattr(encoded, "chunk") else encoded
+
+
+def with_dictionary(rows: Any) -> Any:
+    """The rows (`pyarrow.Table`) with `trial_id` as a dictionary."""
+    import pyarrow as pa
+
+    index = rows.schema.get_field_index("trial_id")
+    if pa.types.is_dictionary(rows.schema.field(index).type):
+        return rows
+    return rows.set_column(index, "trial_id", rows.column(index).dictionary_encode())
+
+
 def in_trial_order(tables: list[Any]) -> Any:
     """Tables that are each in order of trial, as one in that order (`pyarrow.Table`).
 
@@ -104,8 +120,7 @@ def in_trial_order(tables: list[Any]) -> Any:
 
 def _sorted_dictionary(column: Any) -> tuple[list[str], NDArray[np.int64]]:
     """The distinct values of a dictionary column in order, and for each row the number of its value."""
-    encoded = column.unify_dictionaries().combine_chunks()
-    encoded = encoded.chunk(0) if hasattr(encoded, "chunk") else encoded
+    encoded = one_dictionary(column)
     names = encoded.dictionary.to_pylist()
     order = sorted(range(len(names)), key=names.__getitem__)
     ranks = np.empty(len(names), np.int64)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sweep.errors import CorruptSegmentError, StoreError, UsageError
-from sweep.store import files, manifest, segments
-from sweep.store.exactly_once import codes, in_trial_order, step_limits, surviving
+from sweep.store import files, manifest, parts, segments
+from sweep.store.exactly_once import codes, in_trial_order, step_limits, surviving, with_dictionary
 from sweep.store.layout import Layout, SegmentName, Table
 from sweep.store.manifest import Manifest
 from sweep.store.packs import Packs
+from sweep.store.parts import Reduce
 from sweep.store.schema import KEYS, arrow_schema
 
 __all__ = ["Filters", "read_table", "resolve_pack"]
@@ -33,16 +32,18 @@ def read_table(
     filters: Filters = None,
     *,
     skip_corrupt: bool = False,
+    reduce: Reduce | None = None,
 ) -> tuple[Any, list[CorruptSegmentError]]:
     """The rows (`pyarrow.Table`, in order of trial and step, `trial_id` as a dictionary), and what was
     skipped.
 
+    With `reduce`, which sees `columns` and `trial_id`, a pack or row group of rows is in memory at a time.
     Raises CorruptSegmentError unless `skip_corrupt`, UsageError for a column that does not exist.
     """
     for _ in range(_TRIES):
         current = manifest.latest(layout)
         try:
-            found = _read(layout, table, current, columns, filters, skip_corrupt)
+            found = _read(layout, table, current, columns, filters, skip_corrupt, reduce)
         except FileNotFoundError:
             continue
         # A compaction that came between has moved segments, of which we may have seen neither side.
@@ -99,7 +100,7 @@ def resolve_pack(
         np.repeat([seq for _, seq, _ in versions], counts),
         limits,
     )
-    return _with_dictionary(merged).take(pa.array(kept)), name
+    return with_dictionary(merged).take(pa.array(kept)), name
 
 
 def _read(
@@ -109,6 +110,7 @@ def _read(
     columns: Sequence[str] | None,
     filters: Filters,
     skip_corrupt: bool,
+    reduce: Reduce | None,
 ) -> tuple[Any, list[CorruptSegmentError]]:
     skipped: list[CorruptSegmentError] = []
     noted = skipped if skip_corrupt else None
@@ -120,91 +122,28 @@ def _read(
         if pack_id not in current.packs:
             rows, _ = resolve_pack(layout, table, pack_id, needed, skipped=noted)
             if rows is not None:
-                tail.append(rows)
-    paths = _checked_parts(layout, table, current, noted)
-    schema = _schema(table, _types([rows.schema for rows in tail] + [_part_schema(path) for path in paths]))
+                tail.append(rows if reduce is None or filters is not None else reduce(rows))
+    paths = parts.checked(layout, table, current, noted)
+    schema = _schema(table, _types([rows.schema for rows in tail] + [parts.schema(path) for path in paths]))
     _check_columns(table, [*(columns or []), *sorted(looked_at or [])], schema.names)
     expression = _expression(filters, schema)
     names = list(schema.names if columns is None else columns)
-    in_order = not tail and len(paths) == 1
+    in_order = not tail and len(paths) == 1 and reduce is None
     carried = names if in_order or "trial_id" in names else ["trial_id", *names]
     tables = [_completed(rows, schema) for rows in tail]
     tables = [(rows if expression is None else rows.filter(expression)).select(carried) for rows in tables]
     if paths:
         # A dictionary is faster to read, a string can be compared with the statistics of row groups.
         plain = looked_at is None or "trial_id" in looked_at
-        rows = _scan(paths, schema, carried, expression, noted, plain=plain)
-        tables.append(_with_dictionary(rows) if "trial_id" in carried else rows)
+        tables.append(parts.scan(paths, schema, carried, expression, noted, reduce, plain=plain))
     if not tables:
         return schema.empty_table().select(names), skipped
-    return (tables[0] if in_order else in_trial_order(tables)).select(names), skipped
+    whole = tables[0] if in_order else in_trial_order(tables)
+    return (whole if reduce is None else reduce(whole)).select(names), skipped
 
 
 def _types(schemas: list[Any]) -> dict[str, Any]:
     return {field.name: field.type for schema in schemas for field in schema}
-
-
-def _part_schema(path: Path) -> Any:
-    import pyarrow.parquet as pq
-
-    return pq.read_schema(path)
-
-
-def _checked_parts(
-    layout: Layout, table: Table, current: Manifest, skipped: list[CorruptSegmentError] | None
-) -> list[Path]:
-    paths = []
-    for part in current.of(table):
-        try:
-            manifest.check_part(layout, part)
-        except CorruptSegmentError as error:
-            if skipped is None:
-                raise
-            skipped.append(error)
-        else:
-            paths.append(layout.part(table, part.number))
-    return paths
-
-
-def _scan(
-    paths: list[Path],
-    schema: Any,
-    columns: list[str],
-    expression: Any,
-    skipped: list[CorruptSegmentError] | None,
-    *,
-    plain: bool,
-) -> Any:
-    """The wanted rows of the parts; where one is damaged, and that is allowed, of its sound row groups."""
-    import pyarrow as pa
-    import pyarrow.dataset as ds
-
-    if plain:
-        schema = schema.set(schema.get_field_index("trial_id"), pa.field("trial_id", pa.string()))
-    style = ds.ParquetFileFormat(
-        dictionary_columns=[] if plain else ["trial_id"],
-        default_fragment_scan_options=ds.ParquetFragmentScanOptions(
-            pre_buffer=True, page_checksum_verification=True
-        ),
-    )
-    dataset = ds.dataset([str(path) for path in paths], schema=schema, format=style)
-    try:
-        return dataset.to_table(columns=columns, filter=expression)
-    except (pa.ArrowException, OSError) as error:
-        trouble = error
-    # Somewhere in these files; read them one by one to name it.
-    tables = [schema.empty_table().select(columns)]
-    for path, fragment in zip(paths, dataset.get_fragments(), strict=True):
-        try:
-            tables.append(fragment.to_table(schema=schema, columns=columns, filter=expression))
-        except (pa.ArrowException, OSError) as error:
-            if skipped is None:
-                raise segments.damaged(path, str(error)) from trouble
-            skipped.append(segments.damaged(path, str(error)))
-            for group in fragment.split_by_row_group():
-                with contextlib.suppress(pa.ArrowException, OSError):
-                    tables.append(group.to_table(schema=schema, columns=columns, filter=expression))
-    return pa.concat_tables(tables)
 
 
 def _schema(table: Table, extra: dict[str, Any]) -> Any:
@@ -266,12 +205,3 @@ def _check_columns(table: Table, names: Sequence[str], known: list[str]) -> None
             close = difflib.get_close_matches(str(name), known, 1)
             hint = f" (did you mean {close[0]!r}?)" if close else ""
             raise UsageError(f"{table}: no column {name!r}; there are: {', '.join(known)}{hint}.")
-
-
-def _with_dictionary(rows: Any) -> Any:
-    import pyarrow as pa
-
-    index = rows.schema.get_field_index("trial_id")
-    if pa.types.is_dictionary(rows.schema.field(index).type):
-        return rows
-    return rows.set_column(index, "trial_id", rows.column(index).dictionary_encode())

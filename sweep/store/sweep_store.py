@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.errors import CorruptSegmentError, StoreError, UsageError
 from sweep.store import files, manifest, segments, tail, trials
 from sweep.store.compaction import CompactionSummary, compact
+from sweep.store.last import read_last
 from sweep.store.layout import Layout, Table, checked_name
 from sweep.store.lock import locked, owner
 from sweep.store.packs import Packs
@@ -63,14 +64,33 @@ class Store:
         filters: Filters = None,
         *,
         skip_corrupt: bool = False,
+        categorical: bool = False,
     ) -> pd.DataFrame:
         """One row a (trial_id, step), in that order, compacted or not.
 
         `columns` and `filters` (as in pyarrow, `[("step", ">=", 1000)]`) are pushed down into the files.
+        With `categorical`, `trial_id` is a pandas categorical: a few bytes a row instead of a text.
         Raises CorruptSegmentError naming a damaged file; with `skip_corrupt` the rest is read, and
         `.attrs["skipped"]` lists what was left out.
         """
-        return _frame(self.sweep(name).table("metrics", columns, filters, skip_corrupt=skip_corrupt))
+        read = self.sweep(name).table("metrics", columns, filters, skip_corrupt=skip_corrupt)
+        return _frame(read, categorical=categorical)
+
+    def last_metrics(
+        self,
+        name: str,
+        measures: Sequence[str] | None = None,
+        filters: Filters = None,
+        *,
+        skip_corrupt: bool = False,
+    ) -> pd.DataFrame:
+        """Of `metrics` (trial_id, a categorical, step, and the measures; all columns where none are named),
+        only the rows that are a trial's last, or hold its last value of one of the measures.
+
+        So a trial has few rows, and the files are reduced to them as they are read: millions of rows need
+        little memory. Otherwise as `metrics`.
+        """
+        return _frame(self.sweep(name).last(measures, filters, skip_corrupt=skip_corrupt), categorical=True)
 
     def spectra(
         self,
@@ -252,6 +272,17 @@ class SweepStore:
         """Rows as a `pyarrow.Table` (`trial_id` a dictionary), and the damaged files that were skipped."""
         return read_table(self.layout, table, columns, filters, skip_corrupt=skip_corrupt)
 
+    def last(
+        self,
+        measures: Sequence[str] | None = None,
+        filters: Filters = None,
+        *,
+        skip_corrupt: bool = False,
+    ) -> tuple[Any, list[CorruptSegmentError]]:
+        """Metrics as `table` gives them, of which only the rows that are a trial's last, or hold its last
+        value of a measure (of any column where none are named)."""
+        return read_last(self.layout, measures, filters, skip_corrupt=skip_corrupt)
+
     def tail(
         self, cursors: Cursors, table: Table = "metrics", *, skip_corrupt: bool = False
     ) -> Iterator[TailBatch]:
@@ -290,11 +321,11 @@ class SweepStore:
         return found
 
 
-def _frame(read: tuple[Any, list[CorruptSegmentError]]) -> pd.DataFrame:
+def _frame(read: tuple[Any, list[CorruptSegmentError]], *, categorical: bool = False) -> pd.DataFrame:
     import pyarrow as pa
 
     rows, skipped = read
-    if "trial_id" in rows.column_names:
+    if "trial_id" in rows.column_names and not categorical:
         index = rows.schema.get_field_index("trial_id")
         rows = rows.set_column(index, "trial_id", rows.column("trial_id").cast(pa.string()))
     frame: pd.DataFrame = rows.to_pandas()

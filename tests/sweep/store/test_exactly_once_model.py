@@ -128,6 +128,9 @@ class World:
         keys = list(zip(found["trial_id"], found["step"].tolist(), strict=True))
         assert keys == sorted(everything), "the reader's rows, once each and in order"
         assert dict(zip(keys, found["loss"].tolist(), strict=True)) == everything
+        last = self.store.last_metrics("demo", ["loss"])
+        ends = {trial: (step, everything[trial, step]) for trial, step in keys}
+        assert dict(zip(last["trial_id"], zip(last["step"], last["loss"], strict=True), strict=True)) == ends
         some = self.store.metrics("demo", ["loss"], [("loss", ">=", 5.0), ("step", "<", 4)])["loss"].tolist()
         assert some == [v for (_, step), v in sorted(everything.items()) if v >= 5 and step < 4]
         self._check_duckdb(expected)
