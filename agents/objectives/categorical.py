@@ -61,6 +61,22 @@ def project(probabilities: Tensor, moved: Tensor) -> Tensor:
     """
     count = probabilities.shape[1]
     place = (moved.clamp(-1, 1) + 1) * ((count - 1) / 2)
-    atom = torch.arange(count, device=moved.device, dtype=moved.dtype).view(1, -1, 1)
+    # Cards add in no fixed order to one place, and a run must be the same each time.
+    return (by_pairs if place.is_cuda else by_neighbours)(probabilities, place)
+
+
+def by_neighbours(probabilities: Tensor, place: Tensor) -> Tensor:
+    """Each place ``[B, K]``, counted in atoms, shares its probability among the two atoms beside it; ``[B, K]``."""
+    count = probabilities.shape[1]
+    # Numbers that are not finite have no neighbours; one diverged member must not end its pack.
+    low = place.long().clamp(0, count - 2)
+    above = place - low
+    shares = torch.cat([probabilities * (1 - above), probabilities * above], 1)
+    return torch.zeros_like(probabilities).scatter_add(1, torch.cat([low, low + 1], 1), shares)
+
+
+def by_pairs(probabilities: Tensor, place: Tensor) -> Tensor:
+    """The same as a sum over all places for each atom, K times the arithmetic."""
+    atom = torch.arange(probabilities.shape[1], device=place.device, dtype=place.dtype).view(1, -1, 1)
     share = (1 - (place.unsqueeze(1) - atom).abs()).clamp_min(0)
     return (share * probabilities.unsqueeze(1)).sum(2)

@@ -10,7 +10,7 @@ from small_packs import a_member, a_pack, a_shape, vector_data
 
 from agents.data import Transitions
 from agents.errors import AgentError
-from agents.objectives.categorical import project
+from agents.objectives.categorical import by_neighbours, by_pairs, project
 from agents.objectives.quantile import quantile_huber
 
 NUM = 5
@@ -101,6 +101,29 @@ def test_a_projection_keeps_the_mass_and_inside_the_support_the_mean():
     expected = torch.zeros(1, 51, dtype=torch.float64)
     expected[0, [7, 0, 50]] = one[0, :3]
     torch.testing.assert_close(project(one, places), expected)
+
+
+@pytest.mark.parametrize("count", [2, 3, 51])
+def test_both_ways_to_a_projection_are_algorithm_1(count):
+    draws = np.random.default_rng(1)
+    p = draws.dirichlet(np.ones(count), 30)
+    moved = np.concatenate(
+        [draws.uniform(-1.5, 1.5, (28, count)), np.full((1, count), -1), np.ones((1, count))]
+    )
+    expected = np.stack([c51_projection(one, at, 1.0) for one, at in zip(p, moved, strict=True)])
+    place = torch.from_numpy((moved.clip(-1, 1) + 1) * ((count - 1) / 2))
+    for way in (by_neighbours, by_pairs):
+        torch.testing.assert_close(way(torch.from_numpy(p), place), torch.from_numpy(expected))
+
+
+def test_places_that_are_no_numbers_leave_other_members_projections_alone():
+    p = torch.full((3, 4, 5), 0.2)
+    moved = torch.linspace(-2, 2, 5).expand(3, 4, 5).clone()
+    moved[1] = torch.nan
+    found = torch.func.vmap(project)(p, moved)
+    assert torch.isnan(found[1]).any(1).all()
+    for place in (0, 2):
+        torch.testing.assert_close(found[place], project(p[place], moved[place]))
 
 
 @pytest.mark.parametrize("count", [1, 4])
