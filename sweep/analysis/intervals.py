@@ -41,7 +41,11 @@ NO_INTERVAL = Interval(np.nan, np.nan, np.nan)
 
 def cluster_draws(clusters: int, draws: int, rng: np.random.Generator) -> Floats:
     """How often each of ``clusters`` configurations is in each draw, ``[draws, clusters]`` float64."""
-    return rng.multinomial(clusters, np.full(clusters, 1 / clusters), size=draws).astype(np.float64)
+    counts = np.empty((draws, clusters))
+    # Drawn and counted one by one: numpy's multinomial takes ten times as long.
+    for row in counts:
+        row[:] = np.bincount(rng.integers(clusters, size=clusters), minlength=clusters)
+    return counts
 
 
 def correlation_interval(estimate: float, drawn: Floats, clusters: int, confidence: float) -> Interval:
