@@ -29,24 +29,52 @@ def squared_spread(features: Tensor) -> Tensor:
     """
     # float64, because squaring squares the condition number; autocast leaves it alone.
     phi = features.double()
-    gram = phi @ phi.mT if phi.shape[0] < phi.shape[1] else phi.mT @ phi
-    constant = gram.detach()
-    # A CUDA graph, which every update on a card is, cannot record cuSOLVER's eigenvectors.
-    largest, smallest = by_squaring(constant) if constant.is_cuda else by_eigenvectors(constant)
-    return ((largest - smallest) * gram).sum().to(features.dtype)
+    phi = phi if phi.shape[0] < phi.shape[1] else phi.mT
+    # A CUDA graph, which every update on a card is, cannot record cuSOLVER's eigenvalues.
+    spread = spread_by_squaring if phi.is_cuda else spread_by_eigenvectors
+    return spread(phi).to(features.dtype)
 
 
-def by_eigenvectors(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """v vᵀ of the largest and of the smallest eigenvalue of ``gram``, symmetric float64 ``[K, K]``."""
+def spread_by_eigenvectors(phi: Tensor) -> Tensor:
+    """The spread of ``phi`` float64 ``[K, L]``, as ‖Φᵀ v_max‖² - ‖Φᵀ v_min‖²."""
+    along = extreme_eigenvectors((phi @ phi.mT).detach()) @ phi
+    largest, smallest = (along * along).sum(1)
+    return largest - smallest
+
+
+def extreme_eigenvectors(gram: Tensor) -> Tensor:
+    """v of the largest and of the smallest eigenvalue of ``gram``, positive and float64 ``[K, K]``: rows ``[2, K]``.
+
+    By inverse iteration from the eigenvalues (Golub & Van Loan 2013, Section 7.6.1), two thirds of the time of all
+    eigenvectors. The shifts lie 2⁻⁴⁰ λmax outside of the spectrum, where a Cholesky factor exists; two iterations
+    multiply what belongs to an eigenvalue at distance g λmax by (2⁻⁴⁰ / g)².
+    """
     # LAPACK raises an error for what is not finite, and one diverged member must not end its pack.
     whole = torch.where(torch.isfinite(gram).all(), gram, 0.0)
-    vectors = torch.linalg.eigh(whole).eigenvectors
-    largest, smallest = vectors[:, -1], vectors[:, 0]
-    return torch.outer(largest, largest), torch.outer(smallest, smallest)
+    # Its public form, eigvalsh, computes vectors too wherever it sees a function transform.
+    values: Tensor = torch.ops.aten._linalg_eigh(whole, "L", False)[0]
+    identity = torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
+    beside = 2.0**-40 * (values[-1] + _TINY)
+    shifted = ((values[-1] + beside) * identity - whole, whole - (values[0] - beside) * identity)
+    factor, _ = torch.linalg.cholesky_ex(torch.stack(shifted))
+    # A start that no eigenvector of interest is orthogonal to: fractional parts of the golden ratio's multiples.
+    start = 1 + torch.arange(gram.shape[0], dtype=gram.dtype, device=gram.device) * 0.6180339887498949 % 1
+    vectors = start.view(1, -1, 1).expand(2, -1, -1)
+    for _ in range(2):
+        vectors = torch.cholesky_solve(vectors, factor)
+        vectors = vectors / vectors.square().sum(1, keepdim=True).sqrt()
+    return vectors.squeeze(2)
 
 
-def by_squaring(gram: Tensor) -> tuple[Tensor, Tensor]:
-    """The same by matrix products alone, of which there are 50.
+def spread_by_squaring(phi: Tensor) -> Tensor:
+    """The same by matrix products alone, of which there are 50."""
+    gram = phi @ phi.mT
+    largest, smallest = extreme_projections(gram.detach())
+    return ((largest - smallest) * gram).sum()
+
+
+def extreme_projections(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """v vᵀ of the largest and of the smallest eigenvalue of ``gram``, symmetric float64 ``[K, K]``.
 
     A large power of a positive matrix is v vᵀ of its largest eigenvalue times a number; the power of
     λmax I - K is that of K's smallest. Eigenvalues nearer to the extreme one than λmax over the power share
@@ -67,5 +95,5 @@ def _power(matrix: Tensor, squarings: int) -> Tensor:
     return power
 
 
-_TINY = 1e-300
-"""Of float64: what is 0 stays 0 instead of becoming NaN."""
+_TINY = 1e-100
+"""Of float64, below the square of any float32: what is 0 stays 0 instead of becoming NaN."""

@@ -7,7 +7,12 @@ from plain_passes import assert_terms_equal, passes_of, plain_features, random_b
 from small_packs import a_member, a_pack, a_shape, assert_close, member_state, one_batch, train, vector_data
 
 from agents.pack import Pack
-from agents.regularisers.singular_values import by_eigenvectors, by_squaring, squared_spread
+from agents.regularisers.singular_values import (
+    extreme_eigenvectors,
+    extreme_projections,
+    spread_by_squaring,
+    squared_spread,
+)
 
 DATA = vector_data(reward_scale=3.0)
 VARIANTS = ("dot", "stop_gradient", "absolute")
@@ -72,7 +77,11 @@ def test_the_singular_value_penaltys_gradient_is_that_of_an_svd(count):
     assert_terms_equal(pack, batch, expected)
 
 
-@pytest.mark.parametrize("extremes", [by_eigenvectors, by_squaring])
+def outer_products(gram):
+    return [torch.outer(vector, vector) for vector in extreme_eigenvectors(gram)]
+
+
+@pytest.mark.parametrize("extremes", [outer_products, extreme_projections])
 @pytest.mark.parametrize("shape", [(8, 20), (20, 8), (64, 32), (5, 1), (1, 5)])
 def test_projections_hold_the_extreme_eigenvectors(extremes, shape):
     phi = np.random.default_rng(0).normal(size=shape)
@@ -81,6 +90,19 @@ def test_projections_hold_the_extreme_eigenvectors(extremes, shape):
     for found, place in zip(extremes(torch.from_numpy(gram)), (-1, 0), strict=True):
         np.testing.assert_allclose(found, np.outer(vectors[:, place], vectors[:, place]), atol=1e-6)
         assert np.sum(found.numpy() * gram) == pytest.approx(values[place], rel=1e-9, abs=1e-9 * values[-1])
+
+
+@pytest.mark.parametrize("scale", [1e-15, 1.0, 1e15])
+@pytest.mark.parametrize("rank", [3, 31, 32])
+def test_the_spread_and_its_gradient_are_an_svds_at_any_scale_and_rank(scale, rank):
+    draws = torch.Generator().manual_seed(rank)
+    left, right = (torch.randn(n, rank, generator=draws, dtype=torch.float64) for n in (32, 64))
+    phi = (scale * left @ right.T).float()
+    spread, gradient = spread_and_gradient(phi)
+    u, sigma, vt = torch.linalg.svd(phi.double(), full_matrices=False)
+    assert spread == pytest.approx((sigma[0] ** 2 - sigma[-1] ** 2).item(), rel=1e-6)
+    expected = 2 * (sigma[0] * torch.outer(u[:, 0], vt[0]) - sigma[-1] * torch.outer(u[:, -1], vt[-1]))
+    torch.testing.assert_close(gradient, expected.float(), rtol=1e-5, atol=1e-6 * expected.abs().max().item())
 
 
 def spread_and_gradient(features):
@@ -94,7 +116,7 @@ def spread_and_gradient(features):
 def way(request, monkeypatch):
     """Both ways to the penalty: that of a CPU and that of a card."""
     if request.param == "squaring":
-        monkeypatch.setattr("agents.regularisers.singular_values.by_eigenvectors", by_squaring)
+        monkeypatch.setattr("agents.regularisers.singular_values.spread_by_eigenvectors", spread_by_squaring)
 
 
 @pytest.mark.usefixtures("way")
