@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from sweep.analysis.catalog import TABLES
+from sweep.analysis.designs import with_study
 from sweep.analysis.table import Table
 from sweep.errors import UsageError
 from sweep.formats import FORMATS, SUFFIXES
@@ -27,7 +28,7 @@ def result_table(
     found = find_table(table)
     given = checked_options(found, options)
     store = Store(root)
-    trials = store.trials(name)
+    trials = with_study(store.trials(name), store.sweep(name).sweep_record())
     if found.reads == "nothing":
         return found.build(trials, pd.DataFrame(), **given)
     needed = found.needs(given)

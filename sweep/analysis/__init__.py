@@ -6,6 +6,7 @@ from sweep.analysis.curves import curves
 from sweep.analysis.exclusions import classify, exclusions
 from sweep.analysis.final import final
 from sweep.analysis.frames import AnalysisError, configuration_codes
+from sweep.analysis.intervention_ate import intervention_ate
 from sweep.analysis.paired import Difference, paired_difference, values_by_seed
 from sweep.analysis.summary import final_summary
 
@@ -20,6 +21,7 @@ __all__ = [
     "exclusions",
     "final",
     "final_summary",
+    "intervention_ate",
     "paired_difference",
     "regression_line",
     "values_by_seed",

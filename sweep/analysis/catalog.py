@@ -8,6 +8,7 @@ import pandas as pd
 from sweep.analysis.correlation import TABLE as CORRELATION
 from sweep.analysis.curves import curves
 from sweep.analysis.final import final
+from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
 
@@ -61,6 +62,7 @@ _TABLES: Final = (
         },
     ),
     CORRELATION,
+    INTERVENTION_ATE,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}
