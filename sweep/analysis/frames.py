@@ -61,10 +61,12 @@ def configuration_codes(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
             "to tell repetitions from new draws."
         )
     # Numbered by content, not by first appearance: the bootstrap's draws must not depend on the rows' order.
-    keys = trials[columns[0]].map(content)
-    for column in columns[1:]:
-        keys = keys + "\x1f" + trials[column].map(content)
-    return np.unique(keys.to_numpy(dtype=str), return_inverse=True)[1].astype(np.int64)
+    keys = np.full(len(trials), "", dtype=object)
+    for column in columns:
+        texts, number = contents(trials[column])
+        if number > 1:  # what is the same everywhere tells nothing apart and changes no order
+            keys = keys + texts + "\x1f"
+    return np.unique(keys.astype(str), return_inverse=True)[1].astype(np.int64)
 
 
 def by_space(trials: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +98,20 @@ def configuration_fields(trials: pd.DataFrame) -> list[str]:
 def varying(trials: pd.DataFrame, fields: Sequence[str] | None = None) -> list[str]:
     """Those of ``fields`` (all hyperparameters) that take more than one value among ``trials``."""
     wanted = configuration_fields(trials) if fields is None else [f for f in fields if f in trials.columns]
-    return [f for f in wanted if trials[f].map(content).nunique() > 1]  # noqa: PD101
+    return [f for f in wanted if contents(trials[f])[1] > 1]
+
+
+def contents(column: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
+    """`content` of each cell, ``[T]`` of str, and how many different ones there are."""
+    plain = column.dtype != object or pd.api.types.infer_dtype(column) in ("string", "boolean", "empty")
+    if not plain:
+        # Lists cannot be told apart by hash, and 1, 1.0 and True have one hash and three texts.
+        texts = column.map(content).to_numpy(dtype=object)
+        return texts, len(set(texts))
+    codes, distinct = pd.factorize(column)
+    named = [content(value) for value in distinct]
+    different = len({*named, ""} if (codes < 0).any() else {*named})
+    return np.array([*named, ""], dtype=object)[codes], different  # a null has code -1, the last place
 
 
 def content(value: object) -> str:
