@@ -5,10 +5,13 @@ from typing import Any, Final
 
 import pandas as pd
 
+from sweep.analysis.aggregate import TABLE as AGGREGATE
 from sweep.analysis.correlation import TABLE as CORRELATION
 from sweep.analysis.curves import curves
 from sweep.analysis.final import final
+from sweep.analysis.improvement import TABLE as IMPROVEMENT
 from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
+from sweep.analysis.profiles import TABLE as PROFILES
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
 
@@ -63,6 +66,9 @@ _TABLES: Final = (
     ),
     CORRELATION,
     INTERVENTION_ATE,
+    AGGREGATE,
+    PROFILES,
+    IMPROVEMENT,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}
