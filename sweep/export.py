@@ -13,6 +13,7 @@ from sweep.analysis.designs import with_study
 from sweep.analysis.table import Table
 from sweep.errors import UsageError
 from sweep.formats import FORMATS, SUFFIXES
+from sweep.reading import read_for
 from sweep.store import Store, files
 
 
@@ -29,15 +30,7 @@ def result_table(
     given = checked_options(found, options)
     store = Store(root)
     trials = with_study(store.trials(name), store.sweep(name).sweep_record())
-    if found.reads == "nothing":
-        return found.build(trials, pd.DataFrame(), **given)
-    needed = found.needs(given)
-    if found.reads == "spectra":
-        filters = None if needed is None else [("name", "in", needed)]
-        return found.build(trials, store.spectra(name, filters=filters, skip_corrupt=skip_corrupt), **given)
-    columns = None if needed is None else list(dict.fromkeys(["trial_id", "step", *needed]))
-    metrics = store.metrics(name, columns=columns, skip_corrupt=skip_corrupt)
-    return found.build(trials, metrics, **given)
+    return found.build(trials, read_for(store, name, found, given, skip_corrupt=skip_corrupt), **given)
 
 
 def find_table(name: str) -> Table:
