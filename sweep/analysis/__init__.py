@@ -10,6 +10,7 @@ from sweep.analysis.frames import AnalysisError, configuration_codes
 from sweep.analysis.improvement import improvement
 from sweep.analysis.intervention_ate import intervention_ate
 from sweep.analysis.paired import Difference, paired_difference, values_by_seed
+from sweep.analysis.pairwise_ate import pairwise_ate
 from sweep.analysis.profiles import profiles
 from sweep.analysis.summary import final_summary
 
@@ -28,6 +29,7 @@ __all__ = [
     "improvement",
     "intervention_ate",
     "paired_difference",
+    "pairwise_ate",
     "profiles",
     "regression_line",
     "values_by_seed",

@@ -11,6 +11,7 @@ from sweep.analysis.curves import curves
 from sweep.analysis.final import final
 from sweep.analysis.improvement import TABLE as IMPROVEMENT
 from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
+from sweep.analysis.pairwise_ate import TABLE as PAIRWISE_ATE
 from sweep.analysis.profiles import TABLE as PROFILES
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
@@ -69,6 +70,7 @@ _TABLES: Final = (
     AGGREGATE,
     PROFILES,
     IMPROVEMENT,
+    PAIRWISE_ATE,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}

@@ -11,7 +11,9 @@ from factorial_sweeps import AXES, measured, signs, study, trials_of
 from scipy import stats
 
 from sweep.analysis import AnalysisError, intervention_ate
+from sweep.analysis.factorial import find_factors
 from sweep.analysis.factorial_model import factorial_model
+from sweep.analysis.samples import samples
 
 EFFECTS = {"activation": 8.0, "learning_rate": -5.0, "target_update_period": 0.0, "sam_weight": 1.0}
 
@@ -258,9 +260,6 @@ def test_early_stopping_is_refused_and_a_wrong_confidence_too() -> None:
 )
 def test_a_95_percent_interval_covers_in_95_percent_of_sweeps(seeds: int, share: float, skewed: bool) -> None:
     """Through the model of a real table, many outcomes at once; ``skewed``: three times the spread at one level."""
-    from sweep.analysis.factorial import find_factors
-    from sweep.analysis.samples import samples
-
     trials = trials_of(study({**AXES, "dropout": [0.0, 0.1]}, seeds))
     (sample,) = samples(trials, measured(trials, srank=np.arange(len(trials))), ["srank"])
     model = factorial_model(sample, find_factors(sample.planned, None, {}), None)
