@@ -22,6 +22,8 @@ _QUIET = (
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"),
     *("--no-first-run", "--disable-extensions", "--disable-background-networking"),
     "--disable-component-update",
+    # Parallel coordinates are drawn by WebGL, for which no card is needed.
+    "--enable-unsafe-swiftshader",
 )
 _START_SECONDS = 60.0
 
@@ -46,6 +48,10 @@ class Browser:
         self.width, self.height, self.scale, self.dark = width, height, scale, dark
         self._program = program(wanted)
         self._number = 0
+        self.complaints: list[str] = []
+        """Warnings, errors and exceptions that pages wrote to the console."""
+        self.requests: list[str] = []
+        """Addresses that pages asked for."""
 
     async def __aenter__(self) -> Self:
         self._profile = tempfile.TemporaryDirectory(prefix="pictures-", ignore_cleanup_errors=True)
@@ -63,7 +69,8 @@ class Browser:
         async with self._session.get(f"http://127.0.0.1:{port}/json/list") as answer:
             page = next(one for one in await answer.json() if one["type"] == "page")
         self._socket = await self._session.ws_connect(page["webSocketDebuggerUrl"], max_msg_size=0)
-        await self._ask("Page.enable")
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            await self._ask(f"{domain}.enable")
         size = {
             "width": self.width,
             "height": self.height,
@@ -104,10 +111,24 @@ class Browser:
         answer = await self._ask("Runtime.evaluate", {"expression": expression, "returnByValue": True})
         return answer["result"].get("value")
 
-    async def shoot(self, out: Path, *, settle: float = 0.0) -> Path:
-        """Photograph the window after `settle` seconds."""
+    async def point(self, x: float, y: float, *, click: bool = False) -> None:
+        """Move the pointer to a place in the window, and press its button there."""
+        await self._ask("Input.dispatchMouseEvent", {"type": "mouseMoved", "x": x, "y": y})
+        for kind in ("mousePressed", "mouseReleased") if click else ():
+            pressed = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1}
+            await self._ask("Input.dispatchMouseEvent", pressed)
+
+    async def shoot(self, out: Path, *, of: str | None = None, settle: float = 0.0) -> Path:
+        """Photograph the window after `settle` seconds, or the whole of the first element `of` a selector."""
         await asyncio.sleep(settle)
-        answer = await self._ask("Page.captureScreenshot", {"format": "png"})
+        wanted: dict[str, Any] = {"format": "png"}
+        if of is not None:
+            box = await self.evaluate(
+                f"(b => ({{x: b.x + scrollX, y: b.y + scrollY, width: b.width, height: b.height, scale: 1}}))"
+                f"(document.querySelector({json.dumps(of)}).getBoundingClientRect())"
+            )
+            wanted |= {"clip": box, "captureBeyondViewport": True}
+        answer = await self._ask("Page.captureScreenshot", wanted)
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_bytes(base64.b64decode(answer["data"]))
         return out
@@ -117,11 +138,24 @@ class Browser:
         await self._socket.send_json({"id": self._number, "method": method, "params": dict(params or {})})
         while True:
             told = await self._socket.receive_json(timeout=60)
+            self._overhear(told)
             if told.get("id") == self._number:
                 if "error" in told:
                     raise RuntimeError(f"{method}: {told['error']['message']}")
                 result: dict[str, Any] = told["result"]
                 return result
+
+    def _overhear(self, told: Mapping[str, Any]) -> None:
+        """Keep what a page says by itself."""
+        event, about = told.get("method"), told.get("params", {})
+        if event == "Network.requestWillBeSent":
+            self.requests.append(about["request"]["url"])
+        elif event == "Runtime.exceptionThrown":
+            self.complaints.append(str(about["exceptionDetails"].get("exception", about)))
+        elif event == "Log.entryAdded" and about["entry"]["level"] == "error":
+            self.complaints.append(about["entry"]["text"])
+        elif event == "Runtime.consoleAPICalled" and about["type"] in ("warning", "error", "assert"):
+            self.complaints.append(" ".join(str(one.get("value", one)) for one in about["args"]))
 
     async def _port(self, file: Path) -> int:
         deadline = time.monotonic() + _START_SECONDS

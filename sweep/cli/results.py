@@ -113,6 +113,19 @@ def report(
     ] = None,
     measure: Annotated[str, typer.Option(metavar="NAME", help="The measure that is to predict.")] = "srank",
     outcome: Annotated[str, typer.Option(metavar="NAME", help="What is to be predicted.")] = "return_mean",
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Also every figure as PDF and every table as LaTeX, into this folder."
+        ),
+    ] = None,
+    mlflow_url: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Where readers find the sweep's runs. [default: the MLflow it is mirrored to, or that of `sweep ui`]",
+        ),
+    ] = None,
     skip_corrupt: SkipCorrupt = False,
 ) -> None:
     """Write the whole analysis as one HTML file, which needs nothing else to be read or sent.
@@ -122,10 +135,23 @@ def report(
     - `sweep report demo`
 
     - `sweep report demo --measure dead_units --out dead-units.html`
+
+    - `sweep report demo --figures paper/figures`
     """
     from sweep.report import write_report
 
-    path = write_report(root, name, out, measure=measure, outcome=outcome, skip_corrupt=skip_corrupt)
+    path = write_report(
+        root,
+        name,
+        out,
+        measure=measure,
+        outcome=outcome,
+        skip_corrupt=skip_corrupt,
+        figures=figures,
+        mlflow_url=mlflow_url,
+    )
     if skip_corrupt:
         say_left_out(root, name)
+    if figures is not None:
+        console.print(f"wrote {figures / 'report.tex'}", highlight=False, markup=False, soft_wrap=True)
     console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)

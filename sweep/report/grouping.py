@@ -10,8 +10,8 @@ import pandas as pd
 
 from sweep.analysis.frames import content, varying
 from sweep.analysis.vocabulary import label
-from sweep.report import svg
-from sweep.report.figures import Series
+from sweep.report.figures.palette import CATEGORIES, STEPS
+from sweep.report.figures.panel import Series
 
 FACTORS: Final = ("learning_rate", "activation")
 _NEVER: Final = ("dataset", "env", "seed", "train_steps")
@@ -31,13 +31,13 @@ def grouped(trials: pd.DataFrame, factor: str | None) -> tuple[pd.Series, list[S
     """
     if factor is None:
         words = pd.Series("all finished trials", index=trials.index)
-        return words, [Series("all finished trials", svg.CATEGORIES[1])]
+        return words, [Series("all finished trials", CATEGORIES[1])]
     values = trials[factor]
     if not pd.api.types.is_numeric_dtype(values):
         words = values.map(content)
         names = list(dict.fromkeys(words))
         # The first two colors stand for spaces in the scatter.
-        return words, [Series(name, svg.CATEGORIES[2 + i % 6]) for i, name in enumerate(names)]
+        return words, [Series(name, CATEGORIES[2 + i % 6]) for i, name in enumerate(names)]
     if values.nunique() <= MOST_GROUPS:
         in_order = sorted(values.unique())
         names = _apart(in_order)
@@ -49,7 +49,7 @@ def grouped(trials: pd.DataFrame, factor: str | None) -> tuple[pd.Series, list[S
         words = pd.Series([ranges[b] for b in bins], index=trials.index)
         names = [r for r in dict.fromkeys(ranges) if r in set(words)]
     last = max(1, len(names) - 1)
-    return words, [Series(name, svg.STEPS[round(i * 7 / last)]) for i, name in enumerate(names)]
+    return words, [Series(name, STEPS[round(i * 7 / last)]) for i, name in enumerate(names)]
 
 
 def described(trials: pd.DataFrame) -> list[tuple[str, str]]:

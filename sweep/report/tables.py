@@ -1,118 +1,141 @@
 """DataFrames as the page's tables: words in the head, numbers to read, the exact ones in a download."""
 
-import base64
-import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from sweep.analysis.exclusions import REASONS
 from sweep.analysis.vocabulary import term
-from sweep.formats import to_csv
-from sweep.report.verdict import interval_text
+from sweep.report.page import Download, PageTable
+from sweep.report.words import DASH, interval_text, p_text, sentence
+
+Row = Mapping[Any, Any]
 
 
 @dataclass(frozen=True)
-class Download:
-    """The numbers behind a table or a figure: a file inside the page."""
+class Column:
+    """A head in words, and how a row's cell reads."""
 
-    file_name: str
-    href: str
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame, *name: str) -> "Download":
-        """``frame`` at full precision as a CSV data URI."""
-        stem = "-".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in name)
-        data = base64.b64encode(to_csv(frame)).decode()
-        return cls(f"{stem}.csv", f"data:text/csv;charset=utf-8;base64,{data}")
+    head: str
+    cell: Callable[[Row], str]
+    numeric: bool = True
 
 
-@dataclass(frozen=True)
-class PageTable:
-    """Head and rows of text; ``numeric`` columns are aligned to the right."""
+def page_table(frame: pd.DataFrame, columns: Sequence[Column], title: str, *file_name: str) -> PageTable:
+    """A row for each of ``frame``, with its exact numbers to download; columns without any text are left out."""
+    records = frame.to_dict("records")
+    cells = [[column.cell(row) for row in records] for column in columns]
+    shown = [number for number, texts in enumerate(cells) if any(texts) or not records]
+    return PageTable(
+        tuple(columns[number].head for number in shown),
+        tuple(zip(*(cells[number] for number in shown), strict=True)),
+        tuple(columns[number].numeric for number in shown),
+        Download.of(frame, *file_name),
+        title,
+    )
 
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: tuple[bool, ...]
-    download: Download
+
+def words(column: str, head: str | None = None) -> Column:
+    """A column of names."""
+    return Column(head or term(column).label, lambda row: text(row[column]), numeric=False)
+
+
+def whole(column: str, head: str | None = None) -> Column:
+    """A column of counts."""
+
+    def cell(row: Row) -> str:
+        return DASH if pd.isna(row[column]) else f"{int(row[column]):,}"
+
+    return Column(head or term(column).label, cell)
+
+
+def interval(column: str, head: str | None = None, digits: int | None = None) -> Column:
+    """An estimate with its ``_low`` and ``_high`` in brackets."""
+
+    def cell(row: Row) -> str:
+        value, low, high = (float(row[column + end]) for end in ("", "_low", "_high"))
+        return interval_text(value, low, high, digits)
+
+    return Column(head or term(column).label, cell)
+
+
+def chance(column: str, head: str = "p") -> Column:
+    """A p-value."""
+    return Column(head, lambda row: p_text(float(row[column])))
+
+
+def note(column: str = "note") -> Column:
+    """What is said of the row."""
+
+    def cell(row: Row) -> str:
+        return sentence(row[column]) if isinstance(row[column], str) else ""
+
+    return Column("Note", cell, numeric=False)
+
+
+PLACE = (words("env"), words("space"))
+COUNTS = (whole("n_trials"), whole("n_configurations"))
 
 
 def correlation_table(frame: pd.DataFrame, sweep: str) -> PageTable:
     """Correlations with their intervals in brackets."""
-    head = ("Environment", "Space", "Spearman", "p", "Pearson", "Slope", "Trials", "Configurations", "Note")
-    rows = [
-        (
-            str(row["env"]),
-            str(row["space"]),
-            interval_text(row["spearman"], row["spearman_low"], row["spearman_high"]),
-            p_text(row["spearman_p"]),
-            interval_text(row["pearson"], row["pearson_low"], row["pearson_high"]),
-            _slope(row),
-            str(row["n_trials"]),
-            str(row["n_configurations"]),
-            _note(row["note"]),
-        )
-        for row in frame.to_dict("records")
-    ]
-    numeric = (False, False, *(True,) * 6, False)
-    return PageTable(head, tuple(rows), numeric, Download.of(frame, sweep, "correlation"))
+    columns = (
+        *PLACE,
+        interval("spearman", "Spearman", 2),
+        chance("spearman_p"),
+        interval("pearson", "Pearson", 2),
+        interval("slope"),
+        *COUNTS,
+        note(),
+    )
+    return page_table(frame, columns, "Correlations", sweep, "correlation")
 
 
-def summary_table(frame: pd.DataFrame, measures: Sequence[str], sweep: str) -> PageTable:
-    """Median and quartiles of final measures per environment, space and activation."""
-    fixed = ("Environment", "Space", "Activation", "Finished", "Configurations", "Diverged")
+def summary_table(frame: pd.DataFrame, measures: Sequence[str], by: Sequence[str], sweep: str) -> PageTable:
+    """Median and quartiles of final measures per environment, space and ``by``."""
     # Returns of one environment are in units, of another in hundreds: each has decimals of its own.
     digits = {
         (env, measure): _digits(here, measure) for env, here in frame.groupby("env") for measure in measures
     }
-    rows = []
-    for row in frame.to_dict("records"):
-        values = tuple(_quartiles(row, measure, digits[row["env"], measure]) for measure in measures)
-        finished = f"{row['n_trials']} of {row['n_planned']}"
-        counts = (finished, str(row["n_configurations"]), str(row["n_diverged"]))
-        rows.append((str(row["env"]), str(row["space"]), str(row["activation"]), *counts, *values))
-    head = (*fixed, *(term(measure).label for measure in measures))
-    numeric = (False, False, False, *(True,) * (len(head) - 3))
-    return PageTable(head, tuple(rows), numeric, Download.of(frame, sweep, "final-summary"))
+
+    def quartiles(measure: str) -> Column:
+        def cell(row: Row) -> str:
+            value, low, high = (float(row[measure + end]) for end in ("", "_q25", "_q75"))
+            return interval_text(value, low, high, digits[row["env"], measure])
+
+        return Column(term(measure).label, cell)
+
+    columns = (
+        *PLACE,
+        *(words(name) for name in by),
+        Column("Finished", lambda row: f"{row['n_trials']} of {row['n_planned']}"),
+        whole("n_configurations"),
+        whole("n_diverged"),
+        *(quartiles(measure) for measure in measures),
+    )
+    return page_table(frame, columns, "Final measures", sweep, "final-summary")
 
 
 def exclusions_table(frame: pd.DataFrame, sweep: str) -> PageTable:
     """Trials in and out of the analysis, by reason; reasons that no trial has are left out."""
     reasons = [f"n_{reason}" for reason in REASONS if frame[f"n_{reason}"].any()]
-    columns = ["n_planned", "n_trials", "n_configurations", "n_excluded", *reasons]
-    heads = {"n_trials": "In the analysis"}
-    head = ("Environment", "Space", *(heads.get(c, term(c).label) for c in columns))
-    rows = tuple(
-        (str(row["env"]), str(row["space"]), *(str(row[c]) for c in columns))
-        for row in frame.to_dict("records")
+    columns = (
+        *PLACE,
+        whole("n_planned"),
+        whole("n_trials", "In the analysis"),
+        *(whole(name) for name in ("n_configurations", "n_excluded", *reasons)),
     )
-    return PageTable(
-        head, rows, (False, False, *(True,) * len(columns)), Download.of(frame, sweep, "exclusions")
-    )
+    return page_table(frame, columns, "Trials in and out of the analysis", sweep, "exclusions")
 
 
-def p_text(p: float) -> str:
-    """``0.03``, ``< 0.001``, or a dash."""
-    if not math.isfinite(p):
-        return "\u2013"
-    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
-
-
-def _slope(row: Mapping[object, object]) -> str:
-    value, low, high = (float(str(row[c])) for c in ("slope", "slope_low", "slope_high"))
-    if not math.isfinite(value):
-        return "\u2013"
-    # Enough decimals that the interval has two figures.
-    digits = max(0, min(8, 1 - math.floor(math.log10(max(high - low, 1e-12)))))
-    return interval_text(value, low, high, digits)
-
-
-def _quartiles(row: Mapping[object, object], measure: str, digits: int) -> str:
-    value, low, high = (float(str(row[c])) for c in (measure, f"{measure}_q25", f"{measure}_q75"))
-    return interval_text(value, low, high, digits)
+def text(value: object) -> str:
+    """A name as it is, a list by ``×``, nothing for a null."""
+    if isinstance(value, list | tuple | np.ndarray):
+        return "×".join(str(part) for part in value)
+    return "" if value is None or value is pd.NA or value != value else str(value)
 
 
 def _digits(frame: pd.DataFrame, measure: str) -> int:
@@ -121,11 +144,4 @@ def _digits(frame: pd.DataFrame, measure: str) -> int:
     values = values[np.isfinite(values)]
     if not len(values) or (values == np.round(values)).all():
         return 0
-    return max(0, min(6, 2 - math.floor(math.log10(max(np.abs(values).max(), 1e-9)))))
-
-
-def _note(note: object) -> str:
-    if not isinstance(note, str):
-        return ""
-    note = note.replace("refused: ", "not given: ", 1)
-    return note[:1].upper() + note[1:]
+    return max(0, min(6, 2 - int(np.floor(np.log10(max(np.abs(values).max(), 1e-9))))))

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from sweep.analysis.vocabulary import term
+from sweep.report.words import count, signed
 
 CAUTION = (
     "Both are results of training: this is an association between trained networks, not the effect of "
@@ -59,29 +60,6 @@ def verdict(correlations: pd.DataFrame, contrasts: pd.DataFrame, trials: pd.Data
     if intervals > 1:
         limits.append(f"The {intervals} intervals are not corrected for their number.")
     return Verdict(tuple(findings), tuple(limits))
-
-
-def interval_text(value: float, low: float, high: float, digits: int = 2) -> str:
-    """``0.62 [0.31, 0.84]`` with true minus signs; a dash where there is no number."""
-    if not math.isfinite(value):
-        return "\u2013"
-    return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """Fixed decimals and a true minus sign; more decimals where a small number would read as zero.
-
-    A bound of -0.002 shown as 0.00 would leave open on which side of zero it lies.
-    """
-    while 0 < digits < 4 and value != 0 and not float(f"{value:.{digits}f}"):
-        digits += 1
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "\u2212") if float(text) else text.lstrip("-")
-
-
-def count(number: int, noun: str) -> str:
-    """``1 trial``, ``24 trials``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _finding(env: str, rows: pd.DataFrame, contrasts: pd.DataFrame) -> Finding:

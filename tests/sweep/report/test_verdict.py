@@ -4,8 +4,9 @@ import pytest
 
 from sweep.analysis import correlation_contrast
 from sweep.report.grouping import grouped
-from sweep.report.tables import p_text, summary_table
-from sweep.report.verdict import interval_text, signed, verdict
+from sweep.report.tables import summary_table
+from sweep.report.verdict import verdict
+from sweep.report.words import interval_text, p_text, signed
 
 
 def row(
@@ -154,7 +155,7 @@ def test_small_returns_keep_their_decimals_beside_another_environments_hundreds(
             for env, value, low, high in (("catch", 0.65, -0.2, 1.0), ("asterix", 425.0, 312.5, 537.5))
         ]
     )
-    rows = summary_table(frame, measures, "demo").rows
+    rows = summary_table(frame, measures, ["activation"], "demo").rows
     assert [row[-1] for row in rows] == ["0.65 [\u22120.20, 1.00]", "425 [312, 538]"]
 
 

@@ -1,0 +1,15 @@
+"""The sections of the report after its verdict, in the order of the page."""
+
+from collections.abc import Callable
+
+from sweep.report.context import Absent, Context
+from sweep.report.page import Section
+from sweep.report.sections.design import design
+from sweep.report.sections.ends import ends
+from sweep.report.sections.origin import origin
+from sweep.report.sections.scatter import scatters
+from sweep.report.sections.training import training
+
+SECTIONS: tuple[Callable[[Context], Section], ...] = (design, scatters, training, ends, origin)
+
+__all__ = ["Absent", "SECTIONS"]

@@ -1,0 +1,100 @@
+"""Numbers as a reader meets them in sentences and tables."""
+
+import math
+from collections.abc import Sequence
+
+from sweep.analysis.vocabulary import Term
+
+DASH = "\u2013"
+"""Where there is no number."""
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Fixed decimals and a true minus sign; more decimals where a small number would read as zero.
+
+    A bound of -0.002 shown as 0.00 would leave open on which side of zero it lies.
+    """
+    while 0 < digits < 4 and value != 0 and not float(f"{value:.{digits}f}"):
+        digits += 1
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "\u2212") if float(text) else text.lstrip("-")
+
+
+def interval_text(value: float, low: float, high: float, digits: int | None = 2) -> str:
+    """``0.62 [0.31, 0.84]`` with true minus signs; a dash where there is no number.
+
+    Without ``digits``, as many decimals as show two figures of the interval's width.
+    """
+    if not math.isfinite(value):
+        return DASH
+    if digits is None:
+        digits = decimals(value, low, high)
+    return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def between(value: float, low: float, high: float, confidence: float = 0.95) -> str:
+    """``0.62, 95 % interval 0.31 to 0.84``, for a sentence."""
+    digits = decimals(value, low, high)
+    return (
+        f"{signed(value, digits)}, {100 * confidence:g} % interval {signed(low, digits)} to "
+        f"{signed(high, digits)}"
+    )
+
+
+def decimals(value: float, low: float, high: float) -> int:
+    """As many as show two figures of the interval's width, or of the value where there is no interval."""
+    width = high - low if math.isfinite(high - low) and high > low else abs(value)
+    if not math.isfinite(width) or width <= 0:
+        return 2
+    return max(0, min(8, 1 - math.floor(math.log10(width))))
+
+
+def p_text(p: float) -> str:
+    """``0.03``, ``< 0.001``, or a dash."""
+    if not math.isfinite(p):
+        return DASH
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def short(value: float) -> str:
+    """Three figures: ``3.16e-5``, ``12,500``, ``0.25``."""
+    if not math.isfinite(value):
+        return DASH
+    if value == int(value) and abs(value) < 1e9:
+        return f"{int(value):,}".replace("-", "\u2212")
+    mantissa, _, exponent = f"{value:.3g}".partition("e")
+    text = f"{mantissa}e{int(exponent)}" if exponent else mantissa
+    return text.replace("-", "\u2212", 1) if value < 0 else text
+
+
+def percent(share: float) -> str:
+    """``12 %``; ``< 1 %`` and ``> 99 %`` rather than a false 0 or 100."""
+    if not math.isfinite(share):
+        return DASH
+    if 0 < share < 0.01:
+        return "< 1 %"
+    return "> 99 %" if 0.99 < share < 1 else f"{100 * share:.0f} %"
+
+
+def count(number: int, noun: str) -> str:
+    """``1 trial``, ``24 trials``, ``1,000 trials``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def unit_of(term: Term) -> str:
+    """ " directions" to follow a number, or nothing."""
+    return f" {term.unit}" if term.unit else ""
+
+
+def sentence(text: str) -> str:
+    """A note as a sentence: a capital letter, a full stop, and "not given" for "refused"."""
+    text = text.strip().replace("refused: ", "not given: ", 1)
+    text = text[:1].upper() + text[1:]
+    return text if not text or text.endswith((".", "!", "?")) else text + "."
