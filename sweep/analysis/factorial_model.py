@@ -18,8 +18,9 @@ from sweep.analysis.factorial import Factors, levels
 from sweep.analysis.least_squares import LeastSquares
 from sweep.analysis.samples import Sample
 
-# A column with more levels than this share of the configurations is a draw, not something that was crossed.
-_MOST_LEVELS: Final = 1 / 3
+# Blocks may take so many coefficients of the configurations: a column with more levels, which has most of them once,
+# was drawn and not crossed.
+_MOST_LEVELS: Final = 1 / 2
 # Two-factor interactions join the model of their own accord where it then has a coefficient for at most so many of
 # the configurations: half of them are left to tell the error from.
 _MOST_COEFFICIENTS: Final = 1 / 2
@@ -43,8 +44,14 @@ class FactorialModel:
     @property
     def words(self) -> str:
         """What is in it, for a column of a table."""
-        parts = [f"{len(self.factors.factors)} main effects"]
-        parts += [f"{len(self.products)} interactions"] if self.products else []
+        parts = [
+            f"{count} {what}{'' if count == 1 else 's'}"
+            for count, what in (
+                (len(self.factors.factors), "main effect"),
+                (len(self.products), "interaction"),
+            )
+            if count
+        ]
         parts += [f"blocks: {', '.join(self.blocks)}"] if self.blocks else []
         return ", ".join(parts)
 
@@ -111,10 +118,8 @@ def _blocks(
     A block stays out where factors could no longer be told apart from it, or its levels are nearly as many as there
     are configurations (as of a number drawn at random).
     """
-    trials = sample.included
+    trials, room = sample.included, _MOST_LEVELS * sample.clusters
     taken, left_out, dummies = [], [], np.empty((len(trials), 0))
-    most = dict.fromkeys(factors.others, _MOST_LEVELS * sample.clusters)
-    most |= {"dataset": sample.clusters / 2, "env": sample.clusters / 2, "seed": len(trials) / 2}
     # A dataset is of one environment: the finer block is tried first.
     candidates = sorted((*factors.others, "seed"), key=lambda name: name != "dataset")
     for name in candidates:
@@ -125,7 +130,8 @@ def _blocks(
             continue
         own = (codes[:, None] == np.arange(1, len(found))).astype(np.float64)
         trial = np.column_stack([dummies, own])
-        if len(found) > most[name] or _estimable(base, trial) < _estimable(base, dummies):
+        crowded = len(found) > len(trials) / 2 if name == "seed" else trial.shape[1] >= room
+        if crowded or _estimable(base, trial) < _estimable(base, dummies):
             left_out.append(name)
             continue
         taken.append(name)

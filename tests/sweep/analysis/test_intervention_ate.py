@@ -113,7 +113,7 @@ def test_the_environment_is_a_factor_where_there_are_two_and_a_block_where_there
     shift = three["dataset"].map({"d0": 0.0, "d1": 50.0, "d2": -50.0})
     y = shift + 3 * (three["activation"] == "tanh") + rng.normal(0, 0.1, len(three))
     table = by_factor(intervention_ate(three, measured(three, srank=y)))
-    assert table["model"].iloc[0] == "2 main effects, 1 interactions, blocks: dataset, seed"
+    assert table["model"].iloc[0] == "2 main effects, 1 interaction, blocks: dataset, seed"
     assert table.loc["activation", ["effect_low", "effect_high"]].tolist() == pytest.approx([3, 3], abs=0.3)
     apart = intervention_ate(
         three, measured(three, srank=y), within=["env"], min_configurations=4, interactions=False
@@ -239,6 +239,19 @@ def test_a_number_drawn_at_random_stays_out_of_the_model_and_is_named() -> None:
     assert row["effect_low"] < 4 < row["effect_high"]
     assert "not in the model: learning_rate" in row["note"]
     assert row["kind"] == "randomised"
+
+
+def test_a_hyperparameter_of_many_levels_is_a_block_where_it_is_crossed() -> None:
+    """Seven widths at two learning rates: the difference within widths, as a paired test of configurations has it."""
+    axes = {"learning_rate": [3e-4, 3e-5], "bottleneck": [1, 2, 4, 8, 16, 32, 64]}
+    trials = trials_of(study(axes, design={"kind": "grid"}))
+    y = 3.0 * (trials["learning_rate"] == 3e-5) + 10 * np.log2(trials["bottleneck"].astype(float))
+    y += np.random.default_rng(14).normal(size=14)
+    row = intervention_ate(trials, measured(trials, srank=y)).iloc[0]
+    paired = stats.ttest_rel(y[trials["learning_rate"] == 3e-5], y[trials["learning_rate"] == 3e-4])
+    assert row["model"] == "1 main effect, blocks: bottleneck"
+    assert row["freedom"] == pytest.approx(6)
+    assert [row["effect_low"], row["effect_high"]] == pytest.approx(list(paired.confidence_interval()))
 
 
 def test_early_stopping_is_refused_and_a_wrong_confidence_too() -> None:
