@@ -112,8 +112,8 @@ def groups(
     clash = {"env", "space", "spaces", "seed"} & set(by or ())
     if clash:
         raise AnalysisError(
-            f"by={', '.join(sorted(clash))}: groups are of one space, and seeds their repetitions; name hyperparameters, "
-            "or pool=no for each environment by itself."
+            f"by={', '.join(sorted(clash))}: groups are of one space, and seeds their repetitions; name "
+            "hyperparameters, or pool=no for each environment by itself."
         )
     require_columns(trials, ("trial_id", "env", "spaces", "status", *(by or ())), "trials")
     require_columns(metrics, ("trial_id", "step", *([score] if score else ())), "metrics")
@@ -127,7 +127,8 @@ def groups(
             trials = trials.assign(**{factor: trials[factor].map(content)})
     measured = _environments_with(trials, metrics, "return_normalized")
     for space, members in by_space(trials).groupby("space", sort=False):
-        members = members.assign(spaces=pd.Series([[space]] * len(members), index=members.index))
+        own = pd.Series([[space]] * len(members), index=members.index)
+        members = members.drop(columns="space").assign(spaces=own)
         envs = tuple(dict.fromkeys(members["env"].map(content)))
         for some in [envs] if pool else [(env,) for env in envs]:
             chosen = score or ("return_normalized" if set(some) <= measured else "return_mean")
