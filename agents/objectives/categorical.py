@@ -27,21 +27,21 @@ class CategoricalDQN(Objective):
 
     def loss(self, passes: Passes) -> tuple[Tensor, LossOutput]:
         """See ``Objective.loss``."""
-        log_p_tm1 = taken(self.log_probabilities(passes.online_tm1.outputs), passes.batch.a_tm1)
-        log_p_t = self.log_probabilities(passes.target_t.outputs)
-        z, v_max = self.atoms(log_p_t), passes.hypers.v_max
+        # Of the taken actions alone: the others' exponentials would take as long as the projection.
+        log_p_tm1 = torch.log_softmax(taken(self.logits(passes.online_tm1.outputs), passes.batch.a_tm1), -1)
+        p_t = torch.softmax(self.logits(passes.target_t.outputs), -1)
+        z, v_max = self.atoms(p_t), passes.hypers.v_max
         # Sums of products, not matrix products, which bfloat16 would be used for.
-        a_t = (z * log_p_t.exp()).sum(2).argmax(1)
+        a_t = (z * p_t).sum(2).argmax(1)
         moved = passes.bootstrap((z * v_max).expand(len(a_t), -1))
-        target = project(taken(log_p_t, a_t).exp(), moved / v_max)
+        target = project(taken(p_t, a_t), moved / v_max)
         loss = -(target * log_p_tm1).sum(1).mean()
         q_tm1 = v_max * (z * log_p_tm1.exp()).sum(1)
         return loss, self.report(v_max * (z * target).sum(1) - q_tm1, q_tm1)
 
-    def log_probabilities(self, outputs: Tensor) -> Tensor:
-        """log p ``[..., A, K]`` of ``outputs`` ``[..., A × K]``."""
-        logits = outputs.reshape(*outputs.shape[:-1], self.shape.num_actions, self.shape.num_atoms)
-        return torch.log_softmax(logits, -1)
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Logits ``[..., A, K]`` of ``outputs`` ``[..., A × K]``."""
+        return outputs.reshape(*outputs.shape[:-1], self.shape.num_actions, self.shape.num_atoms)
 
     def atoms(self, like: Tensor) -> Tensor:
         """The atoms z / v_max ``[K]``, from -1 to 1."""
@@ -49,7 +49,7 @@ class CategoricalDQN(Objective):
 
     def q_values(self, outputs: Tensor, hypers: Hypers) -> Tensor:
         """The means of the distributions."""
-        p = self.log_probabilities(outputs).exp()
+        p = torch.softmax(self.logits(outputs), -1)
         return hypers.v_max * (self.atoms(p) * p).sum(-1)
 
 
