@@ -326,7 +326,8 @@ def page(results: Sequence[Result], repetitions: int) -> str:
 Written by `python docs/make_calibration_page.py`: sweeps simulated from structural causal models with known effects
 ([structural_models.py](../tests/sweep/analysis/structural_models.py)), {repetitions:,} a row. Coverage is the share of
 nominal 95 % intervals that hold the truth, false alarms the share of p < 0.05 where there is nothing to find. Bands:
-coverage 93 to 97 %, false alarms 3.5 to 6.5 %; counting {repetitions:,} sweeps has itself an error of ± {noise:.1f} points.
+coverage 93 to 97 %, false alarms 3.5 to 6.5 %; counting {repetitions:,} sweeps has itself an error of ± {noise:.1f}
+points.
 
 Where a method's assumptions hold, {where} keep both bands.
 

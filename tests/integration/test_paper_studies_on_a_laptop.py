@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import subprocess
 import sys
 import time
@@ -56,7 +57,7 @@ def test_a_study_runs_on_a_laptop(name: str, tmp_path: Path, environment: dict[s
 
     reported = sweep(environment, "report", study.sweep_name, "--root", root)
     assert reported.returncode == 0, reported.stdout + reported.stderr
-    text = (root / "reports" / f"{study.sweep_name}.html").read_text()
+    text = html.unescape((root / "reports" / f"{study.sweep_name}.html").read_text())
     assert study.question.split("?")[0][:60] in text
     for change in study.changed:
         assert change.what in text, "the report says what the scale changed"
