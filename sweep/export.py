@@ -13,7 +13,7 @@ from sweep.analysis.designs import with_study
 from sweep.analysis.table import Table
 from sweep.errors import UsageError
 from sweep.formats import FORMATS, SUFFIXES
-from sweep.reading import read_for
+from sweep.reading import read_also, read_for
 from sweep.store import Store, files
 
 
@@ -30,7 +30,8 @@ def result_table(
     given = checked_options(found, options)
     store = Store(root)
     trials = with_study(store.trials(name), store.sweep(name).sweep_record())
-    return found.build(trials, read_for(store, name, found, given, skip_corrupt=skip_corrupt), **given)
+    frame = read_for(store, name, found, given, skip_corrupt=skip_corrupt)
+    return found.build(trials, frame, **read_also(store, name, found, given), **given)
 
 
 def find_table(name: str) -> Table:

@@ -28,3 +28,8 @@ def read_for(
         return store.spectra(name, filters=filters, skip_corrupt=skip_corrupt)
     columns = None if needed is None else list(dict.fromkeys(["trial_id", "step", *needed]))
     return store.metrics(name, columns=columns, skip_corrupt=skip_corrupt, categorical=True)
+
+
+def read_also(store: Store, name: str, table: Table, options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Further arguments of ``table.build`` that only the sweep's own store has, such as its protocol's amounts."""
+    return {} if table.also is None else table.also(store.sweep(name), options)

@@ -12,6 +12,7 @@ from sweep.analysis.intervention_ate import intervention_ate
 from sweep.analysis.paired import Difference, paired_difference, values_by_seed
 from sweep.analysis.pairwise_ate import pairwise_ate
 from sweep.analysis.profiles import profiles
+from sweep.analysis.robustness import robustness
 from sweep.analysis.summary import final_summary
 
 __all__ = [
@@ -32,5 +33,6 @@ __all__ = [
     "pairwise_ate",
     "profiles",
     "regression_line",
+    "robustness",
     "values_by_seed",
 ]

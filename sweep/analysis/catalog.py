@@ -13,6 +13,7 @@ from sweep.analysis.improvement import TABLE as IMPROVEMENT
 from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
 from sweep.analysis.pairwise_ate import TABLE as PAIRWISE_ATE
 from sweep.analysis.profiles import TABLE as PROFILES
+from sweep.analysis.robustness import TABLE as ROBUSTNESS
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
 
@@ -71,6 +72,7 @@ _TABLES: Final = (
     PROFILES,
     IMPROVEMENT,
     PAIRWISE_ATE,
+    ROBUSTNESS,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}

@@ -14,10 +14,19 @@ import pandas as pd
 from scipy import optimize, stats
 
 from sweep.analysis.association import Floats
-from sweep.analysis.frames import CONFIGURATION_FIELDS, content, varying
+from sweep.analysis.frames import content
 from sweep.analysis.multiplicity import holm
 from sweep.analysis.samples import check_bootstrap
-from sweep.analysis.scores import SCORES, Group, Period, check_period, default_factors, groups, needed
+from sweep.analysis.scores import (
+    SCORES,
+    Group,
+    Period,
+    check_period,
+    default_factors,
+    groups,
+    needed,
+    other_differences,
+)
 from sweep.analysis.stratified import IntervalKind, Runs, check_kind, chunks
 from sweep.analysis.table import BOOTSTRAP, Option, Table
 
@@ -29,10 +38,6 @@ IMPROVEMENT_COLUMNS: Final = (
     *("n_first", "n_second", "n_diverged_first", "n_diverged_second", *_NUMBERS),
     *("kind", "confidence", "draws", "interval", "note"),
 )
-
-
-# A hyperparameter of more values than this, in two kinds of run, was drawn and not chosen.
-_FEW_VALUES: Final = 12
 
 
 def improvement(
@@ -107,7 +112,7 @@ def _row(first: Group, second: Group, period: Period, factors: Sequence[str]) ->
     common = _common(first, second)
     if refusal is None and not common:
         refusal = f"refused: no environment has runs of both {first.label} and {second.label}"
-    others = _other_differences(first, second, factors)
+    others = other_differences(first.sample, second.sample, factors)
     notes = [refusal] if refusal else [str(n) for n in dict.fromkeys((a["note"], b["note"])) if n]
     if others and not refusal:
         notes.append(f"the two differ in {', '.join(others)} too")
@@ -132,20 +137,6 @@ def _row(first: Group, second: Group, period: Period, factors: Sequence[str]) ->
 def _common(first: Group, second: Group) -> list[str]:
     sets = [set(group.sample.included["env"].map(content)) for group in (first, second)]
     return [env for env in first.environments if env in sets[0] & sets[1]]
-
-
-def _other_differences(first: Group, second: Group, factors: Sequence[str]) -> list[str]:
-    """Hyperparameters beside ``factors`` of which the two kinds have different sets of few values."""
-    both = pd.concat([group.sample.planned for group in (first, second)], ignore_index=True)
-    place = {"env", "dataset", *factors}
-    fields = [f for f in varying(both, CONFIGURATION_FIELDS) if f not in place]
-    found = []
-    for field in fields:
-        sets = [set(group.sample.planned[field].map(content)) for group in (first, second)]
-        # Values drawn at random differ between any two kinds without telling them apart.
-        if sets[0] != sets[1] and len(sets[0] | sets[1]) <= _FEW_VALUES:
-            found.append(field)
-    return found
 
 
 def _estimates(

@@ -18,6 +18,8 @@ MOST_LEVELS: Final = 6
 MOST_GROUPS: Final = 30
 FEW_UNITS: Final = 5
 """Below this many seeds or configurations in an environment a group says so."""
+_CHOSEN: Final = 12
+"""A hyperparameter of more values than this, in two kinds of run, was drawn and not chosen."""
 _PLACE: Final = frozenset({"env", "dataset", "dataset_fingerprint", "seed"})
 _SCORES: Final = ("return_normalized", "return_mean")
 
@@ -168,6 +170,19 @@ def default_factors(trials: pd.DataFrame) -> list[str]:
 def label_of(key: Mapping[str, object], factors: Sequence[str]) -> str:
     """A kind of runs in words, such as "algorithm cql, dr3_weight 0.03"."""
     return ", ".join(f"{factor} {content(key[factor])}" for factor in factors) or "all"
+
+
+def other_differences(first: Sample, second: Sample, factors: Sequence[str]) -> list[str]:
+    """Hyperparameters beside ``factors`` of which two kinds of run have different sets of few values."""
+    both = pd.concat([first.planned, second.planned], ignore_index=True)
+    fields = [field for field in varying_fields(both) if field not in _PLACE and field not in factors]
+    found = []
+    for field in fields:
+        sets = [set(sample.planned[field].map(content)) for sample in (first, second)]
+        # Values drawn at random differ between any two kinds without telling them apart.
+        if sets[0] != sets[1] and len(sets[0] | sets[1]) <= _CHOSEN:
+            found.append(field)
+    return found
 
 
 def _groups_of(

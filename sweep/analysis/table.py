@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pandas as pd
 
 from sweep.analysis.frames import AnalysisError
+
+if TYPE_CHECKING:
+    from sweep.store import SweepStore
 
 Reads = Literal["nothing", "last", "series", "spectra"]
 """What a table needs beside the trials: no measurements; the last value of each measure; whole series; long vectors."""
@@ -61,6 +64,8 @@ class Table:
     needs: Callable[[Mapping[str, Any]], list[str] | None] = lambda options: []
     """The measures (or names of vectors) to read, given the options; None for all."""
     options: Mapping[str, Option] = field(default_factory=dict)
+    also: Callable[["SweepStore", Mapping[str, Any]], Mapping[str, Any]] | None = None
+    """Further arguments of ``build``, read from the sweep's own store; a CSV has none, so they have defaults."""
 
 
 def pair(options: Mapping[str, Any]) -> list[str]:
