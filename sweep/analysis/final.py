@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from sweep.analysis.frames import measure_columns, require_columns
@@ -22,7 +23,9 @@ def final(
     require_columns(trials, ("trial_id",), "trials")
     require_columns(metrics, ("trial_id", "step", *(measures or ())), "metrics")
     names = list(measures) if measures is not None else measure_columns(metrics)
-    ordered = metrics[["trial_id", "step", *names]].sort_values("step", kind="stable")
+    ordered = metrics[["trial_id", "step", *names]]
+    if not _in_order(ordered):
+        ordered = ordered.sort_values("step", kind="stable")
     groups = ordered.groupby("trial_id", sort=False, observed=True)
     last = groups[names].last() if names else pd.DataFrame(index=groups.size().index)
     last.insert(0, "last_step", groups["step"].max().astype("Int64"))
@@ -42,3 +45,11 @@ def value_column(trials: pd.DataFrame, measure: str) -> str:
     column of that name (``loss`` is both a hyperparameter, such as huber, and a measure).
     """
     return f"{measure}_final" if measure in trials.columns else measure
+
+
+def _in_order(metrics: pd.DataFrame) -> bool:
+    """Whether each trial's rows lie together, in order of step, as a store gives them: millions need no sorting."""
+    trial, step = pd.factorize(metrics["trial_id"])[0], metrics["step"].to_numpy()
+    other = trial[1:] != trial[:-1]
+    together = np.count_nonzero(other) == (trial.max() if len(trial) else 0)
+    return bool(together and (other | (step[1:] >= step[:-1])).all())

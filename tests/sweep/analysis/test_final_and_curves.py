@@ -51,6 +51,27 @@ def test_final_of_an_empty_store(trials_table: Table, metrics_table: Table) -> N
     assert final(trials, metrics)["srank"].isna().all()
 
 
+def test_final_does_not_depend_on_the_order_of_rows(trials_table: Table) -> None:
+    trials = trials_table([1e-4, 1e-3], 2)
+    rng = np.random.default_rng(1)
+    metrics = pd.DataFrame(
+        {
+            "trial_id": np.repeat(trials["trial_id"].to_numpy(), 25),
+            "step": np.tile(np.arange(25), len(trials)),
+            "srank": np.where(rng.random(100) < 0.7, np.nan, rng.normal(size=100)),
+        }
+    )
+    expected = final(trials, metrics, steps=True)
+    assert expected["last_step"].tolist() == [24] * 4
+    side_by_side = metrics.sort_values("step", kind="stable")
+    one_trial_in_two_pieces = metrics.iloc[np.r_[5:25, 25:100, :5]]
+    late_first = metrics.iloc[::-1]
+    for rows in (metrics.sample(frac=1, random_state=2), side_by_side, one_trial_in_two_pieces, late_first):
+        pd.testing.assert_frame_equal(final(trials, rows, steps=True), expected)
+        as_categories = rows.astype({"trial_id": "category"})
+        pd.testing.assert_frame_equal(final(trials, as_categories, steps=True), expected)
+
+
 def test_final_agrees_with_a_loop(trials_table: Table) -> None:
     trials = trials_table([1e-4, 1e-3], 3)
     rng = np.random.default_rng(0)
