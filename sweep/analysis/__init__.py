@@ -9,11 +9,18 @@ from sweep.analysis.final import final
 from sweep.analysis.frames import AnalysisError, configuration_codes
 from sweep.analysis.improvement import improvement
 from sweep.analysis.intervention_ate import intervention_ate
+from sweep.analysis.lr_evolution import lr_evolution
+from sweep.analysis.mediation import mediation
 from sweep.analysis.paired import Difference, paired_difference, values_by_seed
 from sweep.analysis.pairwise_ate import pairwise_ate
+from sweep.analysis.phases import phases
 from sweep.analysis.profiles import profiles
+from sweep.analysis.rank_by_lr import rank_by_lr
 from sweep.analysis.robustness import robustness
+from sweep.analysis.simpson import simpson
 from sweep.analysis.summary import final_summary
+from sweep.analysis.threshold_ate import threshold_ate
+from sweep.analysis.threshold_curve import threshold_curve
 
 __all__ = [
     "AnalysisError",
@@ -29,10 +36,17 @@ __all__ = [
     "final_summary",
     "improvement",
     "intervention_ate",
+    "lr_evolution",
+    "mediation",
     "paired_difference",
     "pairwise_ate",
+    "phases",
     "profiles",
+    "rank_by_lr",
     "regression_line",
     "robustness",
+    "threshold_ate",
+    "threshold_curve",
+    "simpson",
     "values_by_seed",
 ]

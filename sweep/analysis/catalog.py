@@ -11,11 +11,18 @@ from sweep.analysis.curves import curves
 from sweep.analysis.final import final
 from sweep.analysis.improvement import TABLE as IMPROVEMENT
 from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
+from sweep.analysis.lr_evolution import TABLE as LR_EVOLUTION
+from sweep.analysis.mediation import TABLE as MEDIATION
 from sweep.analysis.pairwise_ate import TABLE as PAIRWISE_ATE
+from sweep.analysis.phases import TABLE as PHASES
 from sweep.analysis.profiles import TABLE as PROFILES
+from sweep.analysis.rank_by_lr import TABLE as RANK_BY_LR
 from sweep.analysis.robustness import TABLE as ROBUSTNESS
+from sweep.analysis.simpson import TABLE as SIMPSON
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
+from sweep.analysis.threshold_ate import TABLE as THRESHOLD_ATE
+from sweep.analysis.threshold_curve import TABLE as THRESHOLD_CURVE
 
 SUMMARY_MEASURES: Final = ("return_mean", "srank", "dead_units")
 _MEASURES: Final = Option("names", "The measures, by commas [default: all, or the usual ones].")
@@ -67,11 +74,18 @@ _TABLES: Final = (
         },
     ),
     CORRELATION,
-    INTERVENTION_ATE,
+    SIMPSON,
     AGGREGATE,
     PROFILES,
     IMPROVEMENT,
+    INTERVENTION_ATE,
+    PHASES,
+    LR_EVOLUTION,
+    RANK_BY_LR,
     PAIRWISE_ATE,
+    MEDIATION,
+    THRESHOLD_ATE,
+    THRESHOLD_CURVE,
     ROBUSTNESS,
 )
 

@@ -238,6 +238,18 @@ _TERMS: dict[str, Term] = {
     "pearson": Term("Pearson correlation"),
     "spearman": Term("Spearman correlation"),
     "slope": Term("Slope"),
+    "pooled_slope": Term("Slope over all trials", "outcome per standard deviation of the measure"),
+    "within_slope": Term("Slope within groups", "outcome per standard deviation of the measure"),
+    "pooled_spearman": Term("Spearman over all trials"),
+    "within_spearman": Term("Spearman within groups"),
+    "group": Term("Grouped by"),
+    "n_groups": Term("Groups"),
+    "smallest_group": Term("Smallest group", "trials"),
+    "n_tested": Term("Groups with a slope"),
+    "share_opposed": Term("Slopes of the other sign", "share of groups"),
+    "n_opposed": Term("Slopes clearly of the other sign", "groups"),
+    "flip_share": Term("Signs differ", "share of bootstrap draws"),
+    "measure_sd": Term("Standard deviation of the measure"),
     "note": Term("Note"),
 }
 
