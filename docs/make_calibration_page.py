@@ -123,6 +123,16 @@ def _read_as_effect(
     return method(model, rng)._replace(truth=effect)
 
 
+def within_slope(group: str, model: Callable[..., models.Simulated], rng: np.random.Generator) -> Found:
+    """The slope within groups of the table `simpson`, against the one that it converges to."""
+    trials, metrics, truth = model(rng)
+    table = analysis.simpson(trials, metrics, models.MEASURE, models.OUTCOME, groups=[group], draws=100)
+    row = table[table["group"] == group].iloc[0]
+    # In outcome per standard deviation of the measure there.
+    true = truth.within[group] * row["measure_sd"]
+    return Found(row["within_slope_low"], row["within_slope_high"], row["within_slope_p"], true)
+
+
 FACTOR_EFFECTS = {"activation": 8.0, "learning_rate": -5.0, "target_update_period": 0.0, "sam_weight": 0.0}
 
 
@@ -253,6 +263,22 @@ def cases() -> list[Case]:
             "confounding: `simpson` and `audit` say so",
         ),
     ]
+    for group, name, options, holds in (
+        ("learning_rate", "observed_confounding", {}, True),
+        ("activation", "simpson_reversal", {}, True),
+        ("learning_rate", "no_effect", {}, True),
+        ("learning_rate", "no_effect", {"n_configurations": 12, "seeds": 2}, False),
+    ):
+        size = f"{options.get('n_configurations', 60)} configurations x {options.get('seeds', 4)} seeds"
+        found.append(
+            Case(
+                f"slope of `simpson` within {group}",
+                f"{name.replace('_', ' ')}; {size}",
+                partial(within_slope, group, simulated(name, **options)),
+                holds,
+                "" if holds else "few configurations: the row's note says so",
+            )
+        )
     for factor, truth in (("activation", "effect 8"), ("sam_weight", "no effect")):
         for seeds, noise, words in (
             (1, "normal", "1 seed"),
