@@ -57,20 +57,24 @@ class Context:
             columns={value_column(self.trials, name): name for name in both}
         )
 
-    def table(self, name: str, **options: Any) -> pd.DataFrame:
+    def table(self, name: str, *, traced: bool = False, **options: Any) -> pd.DataFrame:
         """The result table ``name`` about this sweep, its rows in the order of environments and spaces.
 
-        ``measure``, ``outcome``, ``draws`` and ``seed`` are the report's where the table takes them. Raises
-        `Absent` with the table's own reason where it cannot be made.
+        ``measure``, ``outcome``, ``draws`` and ``seed`` are the report's where the table takes them. ``traced`` makes
+        it of the trials whose whole curves are looked at. Raises `Absent` with the table's own reason where it cannot
+        be made.
         """
         found = TABLES[name]
         own = {"measure": self.measure, "outcome": self.outcome, "draws": self.draws, "seed": self.seed}
         given = {key: value for key, value in own.items() if key in found.options} | options
-        key = f"{name} {sorted(given.items())}"
+        key = f"{name} {traced} {sorted(given.items())}"
         if key not in self._tables:
-            frame = self.data.metrics if found.reads == "last" else self.data.whole
             try:
-                self._tables[key] = self.in_order(found.build(self.trials, frame, **given))
+                frame = self.data.curves if traced else self.data.frame(found, given)
+                trials = self.data.traced_trials if traced else self.trials
+                self._tables[key] = self.in_order(
+                    found.build(trials, frame, **given, **self.data.also(found, given))
+                )
             except AnalysisError as error:
                 raise Absent(str(error)) from error
         return self._tables[key]

@@ -8,10 +8,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from sweep.analysis.frames import content, varying
+from sweep.analysis.frames import varying
 from sweep.analysis.vocabulary import label
 from sweep.report.figures.palette import CATEGORIES, STEPS
 from sweep.report.figures.panel import Series
+from sweep.report.words import value_words
 
 FACTORS: Final = ("learning_rate", "activation")
 _NEVER: Final = ("dataset", "env", "seed", "train_steps")
@@ -34,7 +35,7 @@ def grouped(trials: pd.DataFrame, factor: str | None) -> tuple[pd.Series, list[S
         return words, [Series("all finished trials", CATEGORIES[1])]
     values = trials[factor]
     if not pd.api.types.is_numeric_dtype(values):
-        words = values.map(content)
+        words = values.map(value_words)
         names = list(dict.fromkeys(words))
         # The first two colors stand for spaces in the scatter.
         return words, [Series(name, CATEGORIES[2 + i % 6]) for i, name in enumerate(names)]
@@ -64,7 +65,7 @@ def described(trials: pd.DataFrame) -> list[tuple[str, str]]:
             if len(different) > MOST_GROUPS:
                 shown = f"{len(different)} values, {words[0]} to {words[-1]}"
         else:
-            different = list(dict.fromkeys(content(v) or "none" for v in values))
+            different = list(dict.fromkeys(value_words(v) or "none" for v in values))
             shown = ", ".join(different[:12]) + (
                 f" and {len(different) - 12} more" if len(different) > 12 else ""
             )

@@ -13,12 +13,8 @@ import numpy as np
 import pandas as pd
 
 from sweep.analysis.frames import content, varying
-from sweep.analysis.vocabulary import term
 from sweep.report.page import Plot
-from sweep.report.words import short
-
-# Fields whose values speak for themselves.
-_BARE = frozenset({"env", "algorithm", "network", "activation", "optimizer", "dataset"})
+from sweep.report.words import setting
 
 
 @dataclass(frozen=True)
@@ -38,7 +34,7 @@ class RunLinks:
 def trial_words(trials: pd.DataFrame) -> list[str]:
     """A trial's configuration in words, what varies among ``trials`` alone, then its seed."""
     fields = [field for field in varying(trials) if field not in ("env", "dataset", "train_steps")]
-    columns = [[_said(field, value) for value in trials[field]] for field in fields]
+    columns = [[setting(field, value) for value in trials[field]] for field in fields]
     if "seed" in trials.columns:
         columns.append([f"seed {content(seed)}" for seed in trials["seed"]])
     if not columns:
@@ -76,11 +72,3 @@ def plotly_source() -> str:
 def numbers(values: Iterable[Any]) -> list[float | None]:
     """Six significant figures, as many as a picture can show; None for what is no number."""
     return [float(f"{v:.6g}") if np.isfinite(v) else None for v in np.asarray(list(values), dtype=float)]
-
-
-def _said(field: str, value: object) -> str:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return ""
-    number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-    text = short(float(str(value))) if number else content(value)
-    return text if field in _BARE else f"{term(field).inline} {text}"

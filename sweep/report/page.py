@@ -79,6 +79,10 @@ class PageTable:
     download: Download
     title: str = ""
     """Read out, and the caption on paper."""
+    notes: tuple[str, ...] = ()
+    """Under the table; cells refer to them by number from 1."""
+    left_out: int = 0
+    """Rows that only the download has."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,9 @@ def write_paper(folder: str | Path, title: str, verdict: Verdict, sections: Sequ
                 name = f"{slug(section.name)}-table-{tables}"
                 files[f"{name}.tex"] = latex_table(block).encode()
                 long = len(block.rows) > _LONG
+                body.append(rf"\textbf{{{escape_latex(block.title)}}}\par")
                 body.append(rf"{{\scriptsize\input{{{name}}}}}" if long else rf"\fit{{{name}}}\par")
+                body.append(_items(block.notes, "enumerate"))
             else:
                 body.append(_text(block))
     absent = [f"{section.title}: {section.absent}" for section in sections if not section.blocks]
@@ -122,9 +124,8 @@ def _text(block: Block) -> str:
     return ""
 
 
-def _items(lines: Sequence[str]) -> str:
+def _items(lines: Sequence[str], kind: str = "itemize") -> str:
     if not lines:
         return ""
-    return "\n".join(
-        [r"\begin{itemize}", *(rf"\item {escape_latex(line)}" for line in lines), r"\end{itemize}"]
-    )
+    items = [rf"\item {escape_latex(line)}" for line in lines]
+    return "\n".join([rf"\begin{{{kind}}}", *items, rf"\end{{{kind}}}"])

@@ -10,7 +10,7 @@ import pandas as pd
 from sweep.analysis.exclusions import REASONS
 from sweep.analysis.vocabulary import term
 from sweep.report.page import Download, PageTable
-from sweep.report.words import DASH, interval_text, p_text, sentence
+from sweep.report.words import DASH, in_words, interval_text, p_text, sentence
 
 Row = Mapping[Any, Any]
 
@@ -24,10 +24,24 @@ class Column:
     numeric: bool = True
 
 
+MOST_ROWS = 60
+NOTE = "Note"
+# A note that is longer goes under the table, where it has room and is said once.
+_INLINE = 40
+
+
 def page_table(frame: pd.DataFrame, columns: Sequence[Column], title: str, *file_name: str) -> PageTable:
-    """A row for each of ``frame``, with its exact numbers to download; columns without any text are left out."""
-    records = frame.to_dict("records")
+    """A row for each of ``frame``, with its exact numbers to download; columns without any text are left out.
+
+    Of more than `MOST_ROWS` the first are shown.
+    """
+    records = frame.head(MOST_ROWS).to_dict("records")
     cells = [[column.cell(row) for row in records] for column in columns]
+    notes: list[str] = []
+    for column, texts in zip(columns, cells, strict=True):
+        if column.head == NOTE and any(len(text) > _INLINE for text in texts):
+            notes = list(dict.fromkeys(filter(None, texts)))
+            texts[:] = [str(notes.index(text) + 1) if text else "" for text in texts]
     shown = [number for number, texts in enumerate(cells) if any(texts) or not records]
     return PageTable(
         tuple(columns[number].head for number in shown),
@@ -35,6 +49,8 @@ def page_table(frame: pd.DataFrame, columns: Sequence[Column], title: str, *file
         tuple(columns[number].numeric for number in shown),
         Download.of(frame, *file_name),
         title,
+        tuple(notes),
+        len(frame) - len(records),
     )
 
 
@@ -71,9 +87,9 @@ def note(column: str = "note") -> Column:
     """What is said of the row."""
 
     def cell(row: Row) -> str:
-        return sentence(row[column]) if isinstance(row[column], str) else ""
+        return sentence(in_words(row[column])) if isinstance(row[column], str) else ""
 
-    return Column("Note", cell, numeric=False)
+    return Column(NOTE, cell, numeric=False)
 
 
 PLACE = (words("env"), words("space"))

@@ -1,9 +1,15 @@
 """Numbers as a reader meets them in sentences and tables."""
 
 import math
+import re
 from collections.abc import Sequence
+from typing import Final
 
-from sweep.analysis.vocabulary import Term
+import numpy as np
+
+from sweep.analysis.frames import CONFIGURATION_FIELDS, FOREIGN_FIELD, content
+from sweep.analysis.vocabulary import Term, term
+from sweep.store.schema import MEASURES
 
 DASH = "\u2013"
 """Where there is no number."""
@@ -29,6 +35,8 @@ def interval_text(value: float, low: float, high: float, digits: int | None = 2)
         return DASH
     if digits is None:
         digits = decimals(value, low, high)
+    if not math.isfinite(high - low):
+        return f"{signed(value, digits)} [no interval]"
     return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
 
 
@@ -67,6 +75,25 @@ def short(value: float) -> str:
     return text.replace("-", "\u2212", 1) if value < 0 else text
 
 
+def value_words(value: object) -> str:
+    """A hyperparameter's value: ``0.0003``, ``relu``, ``64×64``, ``16 layers of 64``; nothing for a null."""
+    if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_):
+        return short(float(value)) if value == value else ""
+    parts = content(value).split("x")
+    if len(parts) < 2 or not all(part.isdigit() for part in parts):
+        return content(value)
+    alike = len(parts) > 3 and len(set(parts)) == 1
+    return f"{len(parts)} layers of {parts[0]}" if alike else "\u00d7".join(parts)
+
+
+def setting(field: str, value: object) -> str:
+    """``learning rate 0.0003``, or ``relu`` where the value speaks for itself; nothing for a null."""
+    words = value_words(value)
+    if not words or field in _BARE:
+        return words
+    return words if field == "hidden_sizes" and "layers" in words else f"{term(field).inline} {words}"
+
+
 def percent(share: float) -> str:
     """``12 %``; ``< 1 %`` and ``> 99 %`` rather than a false 0 or 100."""
     if not math.isfinite(share):
@@ -91,6 +118,22 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 def unit_of(term: Term) -> str:
     """ " directions" to follow a number, or nothing."""
     return f" {term.unit}" if term.unit else ""
+
+
+# Fields whose values speak for themselves.
+_BARE: Final = frozenset({"env", "algorithm", "network", "activation", "optimizer", "dataset"})
+# Names that are no words; `seed` and `dropout` read as what they are.
+_NAMES: Final = frozenset(name for name in (*CONFIGURATION_FIELDS, *MEASURES) if "_" in name) | {"srank"}
+
+
+def in_words(text: str) -> str:
+    """``text`` with the names of columns replaced by what they are called."""
+
+    def said(found: re.Match[str]) -> str:
+        name = found[0]
+        return term(name).inline if name in _NAMES or name.startswith(FOREIGN_FIELD) else name
+
+    return re.sub(rf"(?<![\w/])(?:{re.escape(FOREIGN_FIELD)})?[a-z][a-z0-9_]*(?![\w/])", said, text)
 
 
 def sentence(text: str) -> str:

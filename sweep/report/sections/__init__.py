@@ -2,14 +2,24 @@
 
 from collections.abc import Callable
 
-from sweep.report.context import Absent, Context
+from sweep.report.context import Context
 from sweep.report.page import Section
 from sweep.report.sections.design import design
 from sweep.report.sections.ends import ends
+from sweep.report.sections.interventions import interventions
 from sweep.report.sections.origin import origin
+from sweep.report.sections.performance import performance
 from sweep.report.sections.scatter import scatters
 from sweep.report.sections.training import training
 
-SECTIONS: tuple[Callable[[Context], Section], ...] = (design, scatters, training, ends, origin)
+SECTIONS: tuple[Callable[[Context], Section], ...] = (
+    design,
+    scatters,
+    interventions,
+    training,
+    performance,
+    ends,
+    origin,
+)
 
-__all__ = ["Absent", "SECTIONS"]
+__all__ = ["SECTIONS"]

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from sweep.analysis.frames import content, varying
+from sweep.analysis.frames import varying
 from sweep.analysis.vocabulary import term
 from sweep.report.context import Context, thinned
 from sweep.report.figures.palette import STEPS
@@ -15,11 +15,13 @@ from sweep.report.figures.panel import Series
 from sweep.report.figures.parallel import Coordinate, parallel
 from sweep.report.live import numbers
 from sweep.report.page import Download, Live, Plot
-from sweep.report.words import count, short
+from sweep.report.words import count, short, value_words
 
 MOST_ENVIRONMENTS = 6
 MOST_COORDINATES = 12
 FEWEST_TRIALS = 5
+# Below this many trials, lines on one spot can be told apart.
+_FEW = 20
 # Of the room between two neighbouring values, how much the trials of one value are spread over.
 _SPREAD = 0.36
 _NEVER = ("env", "dataset", "train_steps")
@@ -60,7 +62,8 @@ def _plot(context: Context, env: str, environments: int) -> Plot:
     outcome = term(context.outcome).inline
     caption = f"A line is a trial: {count(len(trials), 'trial')} on {env}"
     caption += f", of which {len(marks):,} are drawn, spread evenly." if len(marks) < len(trials) else "."
-    caption += f" Trials of one value are spread a little there, in the order of their {outcome}."
+    if len(marks) >= _FEW:
+        caption += f" Trials of one value are spread a little there, in the order of their {outcome}."
     if len(shown) < len(fields):
         caption += f" {count(len(fields) - len(shown), 'more hyperparameter')} in the download."
     if environments > MOST_ENVIRONMENTS:
@@ -97,7 +100,7 @@ def _plot(context: Context, env: str, environments: int) -> Plot:
 
 def _coordinate(label: str, values: pd.Series) -> Coordinate:
     if not pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values) or values.isna().any():
-        return _kinds(label, values.map(content))
+        return _kinds(label, values.map(value_words))
     places = values.to_numpy(float)
     different = np.unique(places)
     powers = different[0] > 0 and different[-1] / different[0] > _DECADES
@@ -132,7 +135,7 @@ def _spread(coordinate: Coordinate, order: np.ndarray) -> Coordinate:
     """Trials of one value beside each other by ``order`` ``[T]``, rather than all on one spot."""
     values = coordinate.values
     different = np.unique(values)
-    if len(different) > MOST_COORDINATES or len(different) < 2 or len(values) < 2 * len(different):
+    if len(values) < _FEW or not 2 <= len(different) <= MOST_COORDINATES:
         return coordinate
     room = _SPREAD * float(np.diff(different).min())
     places = values.copy()

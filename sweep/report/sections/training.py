@@ -11,17 +11,18 @@ from sweep.report.context import Context
 from sweep.report.figures.curve import curve
 from sweep.report.grouping import factors, grouped
 from sweep.report.page import Block, Download, Paragraph, Plot, Section
+from sweep.report.sections.phases import phase_blocks
 from sweep.report.words import count
 
 CURVE_MEASURES = ("srank", "return_mean", "dead_units")
 
 
 def training(context: Context) -> Section:
-    """Rank, return and dead units over training: a figure per environment, space and varying factor."""
+    """Rank, return and dead units over training: a figure per environment, space and varying factor; phases."""
     plots: list[Block] = []
-    metrics = context.data.whole
+    metrics = context.data.curves
     measures = [m for m in dict.fromkeys((*CURVE_MEASURES, context.measure)) if m in metrics.columns]
-    rows = by_space(context.trials)
+    rows = by_space(context.data.traced_trials)
     diverged = rows[rows["status"] == "diverged"].groupby(["env", "space"]).size()
     finished = rows[(rows["status"] == "finished")]
     for env in context.envs:
@@ -35,7 +36,15 @@ def training(context: Context) -> Section:
                 _curves_of(context, here, measures, factor, (env, space), lost) for factor in chosen or [None]
             ]
     if not plots:
-        plots = [Paragraph("No trial has finished yet.")]
+        return Section("curves", "Over training", (Paragraph("No trial has finished yet."),))
+    traced, all_ = len(context.data.traced_trials), len(context.trials)
+    if traced < all_:
+        told = (
+            f"Curves and phases are of {traced:,} of {all_:,} trials: all seeds of some configurations of each "
+            "environment and space, drawn at random."
+        )
+        plots.insert(0, Paragraph(told))
+    plots += phase_blocks(context)
     return Section("curves", "Over training", tuple(plots))
 
 
@@ -50,7 +59,7 @@ def _curves_of(
     words, series = grouped(here, factor)
     column = factor or "group"
     of_space = here.drop(columns="space").assign(spaces=here["space"].map(lambda s: [s]), **{column: words})
-    table = curves(of_space, context.data.whole, by=[column], measures=measures)
+    table = curves(of_space, context.data.curves, by=[column], measures=measures)
     env, space = place
     apart = f"by {term(factor).inline}" if factor else "all finished trials"
     sizes = table.groupby(column)["n_trials"].max() if len(table) else pd.Series(dtype=int)

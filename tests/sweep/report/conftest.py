@@ -85,9 +85,11 @@ def simulated(trial: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
     level = 0.85 - (0.6 * rate if narrow else 0.15 * rate) + rng.normal(0, 0.15)
     steps = np.arange(0, trial["train_steps"] + 1, 100)
     time = steps / trial["train_steps"]
-    rank = np.clip(
-        np.round(rank_end * (1 - 0.7 * np.exp(-9 * time)) + rng.normal(0, 1, len(steps))), 1, width
-    )
+    shape = 1 - 0.7 * np.exp(-9 * time)
+    if narrow and rate > 1:
+        # The phases of Gulcehre et al.: a fall at the start, a recovery, a fall for good.
+        shape = np.interp(time, (0, 0.15, 0.25, 0.45, 0.65, 0.85, 1), (1.2, 0.5, 0.55, 1.8, 1.75, 1, 1))
+    rank = np.clip(np.round(rank_end * shape + rng.normal(0, 1, len(steps))), 1, width)
     dead = np.clip(np.round((12 * rate if trial["activation"] == "relu" else 0) * time), 0, width)
     returns = np.clip(-1 + (level + 1) * (1 - np.exp(-4 * time)) + rng.normal(0, 0.05, len(steps)), -1, 1)
     frame = pd.DataFrame(
