@@ -15,7 +15,7 @@ import pandas as pd
 
 from sweep.analysis.association import Floats
 from sweep.analysis.factorial import Factors, levels
-from sweep.analysis.least_squares import LeastSquares
+from sweep.analysis.least_squares import LeastSquares, rank
 from sweep.analysis.samples import Sample
 
 # Blocks may take so many coefficients of the configurations: a column with more levels, which has most of them once,
@@ -88,26 +88,38 @@ class FactorialModel:
     @cached_property
     def coefficients(self) -> int:
         """How many can be told apart."""
-        return int(np.linalg.matrix_rank(self.squares.x))
+        return rank(self.squares.x)
 
 
 def factorial_model(sample: Sample, factors: Factors, interactions: bool | None) -> FactorialModel:
     """The model of the included trials; ``interactions`` None puts them in where the design carries them."""
-    trials, signs = sample.included, factors.cells(sample.included)
-    pairs = tuple(itertools.combinations(range(signs.shape[1]), 2))
-    base = np.column_stack([np.ones(len(trials)), signs])
-    products = np.column_stack([signs[:, a] * signs[:, b] for a, b in pairs] or [np.empty((len(trials), 0))])
+    signs = factors.cells(sample.included)
+    base = np.column_stack([np.ones(len(signs)), signs])
     blocks, dummies, left_out = _blocks(sample, factors, base)
-    with_pairs = np.column_stack([base, products, dummies])
-    if interactions is None:
-        enough = np.linalg.matrix_rank(with_pairs[:, : with_pairs.shape[1] - dummies.shape[1]])
-        interactions = bool(pairs) and bool(
-            np.linalg.matrix_rank(with_pairs) == with_pairs.shape[1]
-            and enough <= _MOST_COEFFICIENTS * sample.clusters
-        )
-    x = with_pairs if interactions else np.column_stack([base, dummies])
+    x, pairs = model_columns(signs, dummies, sample.clusters, interactions)
     squares = LeastSquares(x, sample.configuration)
-    return FactorialModel(factors, signs, pairs if interactions else (), blocks, left_out, squares)
+    return FactorialModel(factors, signs, pairs, blocks, left_out, squares)
+
+
+def model_columns(
+    signs: Floats, dummies: Floats, configurations: int, interactions: bool | None
+) -> tuple[Floats, tuple[tuple[int, int], ...]]:
+    """Intercept, ``signs`` ``[T, K]``, perhaps products of every two, and ``dummies``; and which two were taken.
+
+    ``interactions`` None takes them where all can be told apart and half of the configurations are left.
+    """
+    base = np.column_stack([np.ones(len(signs)), signs])
+    pairs = tuple(itertools.combinations(range(signs.shape[1]), 2))
+    if interactions is False or not pairs:
+        return np.column_stack([base, dummies]), ()
+    products = np.column_stack([signs[:, a] * signs[:, b] for a, b in pairs])
+    x = np.column_stack([base, products, dummies])
+    if interactions is None and (
+        base.shape[1] + len(pairs) > _MOST_COEFFICIENTS * configurations
+        or np.linalg.matrix_rank(x) < x.shape[1]
+    ):
+        return np.column_stack([base, dummies]), ()
+    return x, pairs
 
 
 def _blocks(
@@ -142,4 +154,4 @@ def _blocks(
 def _estimable(base: Floats, blocks: Floats) -> int:
     """How many of the factors' coefficients the blocks leave."""
     x = np.column_stack([base, blocks])
-    return int(np.linalg.matrix_rank(x) - np.linalg.matrix_rank(np.column_stack([base[:, :1], blocks])))
+    return rank(x) - rank(np.column_stack([base[:, :1], blocks]))

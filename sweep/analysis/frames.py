@@ -1,7 +1,7 @@
 """What the analysis asks of its inputs: which columns are measures, which make a configuration."""
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -103,15 +103,21 @@ def varying(trials: pd.DataFrame, fields: Sequence[str] | None = None) -> list[s
 
 def contents(column: pd.Series) -> tuple[npt.NDArray[np.object_], int]:
     """`content` of each cell, ``[T]`` of str, and how many different ones there are."""
-    plain = column.dtype != object or pd.api.types.infer_dtype(column) in ("string", "boolean", "empty")
-    if not plain:
-        # Lists cannot be told apart by hash, and 1, 1.0 and True have one hash and three texts.
-        texts = column.map(content).to_numpy(dtype=object)
-        return texts, len(set(texts))
-    codes, distinct = pd.factorize(column)
-    named = [content(value) for value in distinct]
-    different = len({*named, ""} if (codes < 0).any() else {*named})
-    return np.array([*named, ""], dtype=object)[codes], different  # a null has code -1, the last place
+    texts = in_words(column, content)
+    return texts, len(set(texts))
+
+
+def in_words(column: pd.Series, words: Callable[[object], str]) -> npt.NDArray[np.object_]:
+    """``words`` of each cell, ``[T]`` of str, asked once for each distinct value, and of None for nulls."""
+    cells: Any = column
+    if column.dtype == object and pd.api.types.infer_dtype(column) not in ("string", "boolean", "empty"):
+        cells = column.to_numpy()
+        if not all(type(cell) is tuple for cell in cells):
+            # Lists cannot be told apart by hash, and 1, 1.0 and True have one hash and three texts.
+            return np.array([words(cell) for cell in cells], dtype=object)
+    codes, distinct = pd.factorize(cells)
+    # A null has code -1, which is the last place.
+    return np.array([*map(words, distinct), words(None)], dtype=object)[codes]
 
 
 def content(value: object) -> str:

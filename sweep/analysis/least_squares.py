@@ -20,6 +20,12 @@ from sweep.analysis.intervals import NO_INTERVAL, Interval
 _NOTHING = 1e-9
 
 
+def rank(x: Floats) -> int:
+    """How many columns of ``x`` ``[T, P]`` are linearly independent: those of its triangle, which is small."""
+    triangle = np.linalg.qr(x, mode="r")
+    return int(np.linalg.matrix_rank(triangle, rtol=max(x.shape) * np.finfo(np.float64).eps))
+
+
 @dataclass(frozen=True)
 class Contrast:
     """A linear combination of coefficients, as what it takes of the outcome.
@@ -52,11 +58,11 @@ class LeastSquares:
     @cached_property
     def bread(self) -> Floats:
         """``(X'X)^-1``, or the generalised inverse, ``[P, P]``."""
-        return np.asarray(np.linalg.pinv(self.x.T @ self.x, hermitian=True), dtype=np.float64)
+        return np.asarray(np.linalg.pinv(self._gram, hermitian=True), dtype=np.float64)
 
     def estimable(self, combination: Floats) -> bool:
         """Whether the design tells this ``combination`` ``[P]`` of coefficients from all others."""
-        within = combination @ self.bread @ (self.x.T @ self.x)
+        within = combination @ self.bread @ self._gram
         return bool(
             np.linalg.norm(within - combination) < 1e-6 * max(float(np.linalg.norm(combination)), 1e-300)
         )
@@ -71,7 +77,7 @@ class LeastSquares:
 
         ``power`` 0.5 is CRV2 (Bell and McCaffrey's freedom), 1 is CRV3 (clusters - 1), 0 is CRV0 (clusters - 1).
         """
-        weights = self.x @ self.bread @ combination
+        weights = self.x @ (self.bread @ combination)
         adjusted = self._adjust(weights, power)
         if power != 0.5:
             scale = np.sqrt((self.clusters - 1) / self.clusters) if power == 1 else 1.0
@@ -97,6 +103,10 @@ class LeastSquares:
         reach = float(stats.t.ppf((1 + confidence) / 2, contrast.freedom)) * error
         p = 2 * float(stats.t.sf(abs(estimate) / error, contrast.freedom))
         return estimate, Interval(estimate - reach, estimate + reach, p)
+
+    @cached_property
+    def _gram(self) -> Floats:
+        return self.x.T @ self.x
 
     @cached_property
     def _order(self) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -134,7 +144,7 @@ class LeastSquares:
         own = np.add.reduceat(adjusted[order] ** 2, starts)
         loadings = np.add.reduceat((adjusted[:, None] * self.x)[order], starts, axis=0)
         shared = loadings.T @ loadings @ self.bread
-        each = np.einsum("gp,pq,gq->g", loadings, self.bread, loadings)
+        each = (loadings @ self.bread * loadings).sum(axis=1)
         trace = float(own.sum() - each.sum())
         squares = float((own**2).sum() - 2 * (own * each).sum() + np.trace(shared @ shared))
         return trace**2 / squares if squares > _NOTHING * float((own**2).sum()) else float("nan")

@@ -142,7 +142,7 @@ def flip_share(points: Points, grouping: Grouping, draws: Floats) -> float:
     x, y = points.x, points.y
     columns = [np.ones_like(x), x, y, x * x, x * y]
     sums = [np.bincount(cell, c, minlength=points.clusters * k).reshape(-1, k) for c in columns]
-    n, sx, sy, sxx, sxy = (draws @ s for s in sums)
+    n, sx, sy, sxx, sxy = np.split(draws @ np.column_stack(sums), len(sums), axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         within_xx = (sxx - np.where(n > 0, sx * sx / n, 0.0)).sum(axis=1)
         within_xy = (sxy - np.where(n > 0, sx * sy / n, 0.0)).sum(axis=1)

@@ -20,6 +20,7 @@ COLUMNS = {
     "arrays": pd.Series(
         [np.array([1, 2]), np.array([1]), None, np.array([1, 2]), np.array([])], dtype=object
     ),
+    "sizes": pd.Series([(64, 64), (64,), (64, 64), (32,), (64,)], dtype=object),
     "mixed": pd.Series([1, 1.0, True, "1", None], dtype=object),
 }
 
