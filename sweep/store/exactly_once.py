@@ -14,7 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["codes", "in_trial_order", "one_dictionary", "step_limits", "surviving", "with_dictionary"]
+__all__ = [
+    "codes",
+    "in_trial_order",
+    "one_dictionary",
+    "run_starts",
+    "step_limits",
+    "surviving",
+    "with_dictionary",
+]
 
 _SHORT_RUN = 512
 
@@ -64,12 +72,13 @@ def codes(column: Any) -> NDArray[np.int64]:
     """Integers [rows] in the order of the values of an integer or string column (`pyarrow.ChunkedArray`)."""
     import pyarrow as pa
 
+    numbers: NDArray[np.int64]
     if pa.types.is_integer(column.type):
-        numbers: NDArray[np.int64] = column.to_numpy().astype(np.int64)
+        numbers = column.to_numpy().astype(np.int64)
         return numbers
-    return _sorted_dictionary(column if pa.types.is_dictionary(column.type) else column.dictionary_encode())[
-        1
-    ]
+    encoded = one_dictionary(column if pa.types.is_dictionary(column.type) else column.dictionary_encode())
+    numbers = _in_order(encoded.dictionary)[1][encoded.indices.to_numpy()]
+    return numbers
 
 
 def one_dictionary(column: Any) -> Any:
@@ -100,29 +109,35 @@ def in_trial_order(tables: list[Any]) -> Any:
     if not table.num_rows:
         return table
     position = table.schema.get_field_index("trial_id")
-    names, trial = _sorted_dictionary(table.column(position))
-    starts = np.flatnonzero(np.diff(trial, prepend=-1))
-    order = np.argsort(trial[starts], kind="stable")
-    lengths = np.diff(starts, append=len(trial))[order]
-    starts = starts[order]
-    if len(trial) < _SHORT_RUN * len(starts):
+    encoded = one_dictionary(table.column(position))
+    names, ranks = _in_order(encoded.dictionary)
+    starts = run_starts(encoded.indices.to_numpy())
+    trial = ranks[encoded.indices.to_numpy()[starts]]
+    order = np.argsort(trial, kind="stable")
+    lengths = np.diff(starts, append=table.num_rows)[order]
+    starts, trial = starts[order], trial[order]
+    if table.num_rows < _SHORT_RUN * len(starts):
         # Slices of few rows would make a table of countless chunks.
         ends = np.cumsum(lengths)
-        rows = np.arange(len(trial)) + np.repeat(starts - (ends - lengths), lengths)
+        rows = np.arange(table.num_rows) + np.repeat(starts - (ends - lengths), lengths)
         table = table.combine_chunks().take(pa.array(rows))
     else:
         runs = zip(starts.tolist(), lengths.tolist(), strict=True)
         table = pa.concat_tables([table.slice(start, length) for start, length in runs])
-    ordered = np.repeat(np.arange(len(names), dtype=np.int32), np.bincount(trial, minlength=len(names)))
+    ordered = np.repeat(trial.astype(np.int32), lengths)
     trials = pa.DictionaryArray.from_arrays(pa.array(ordered), pa.array(names, pa.string()))
     return table.set_column(position, "trial_id", trials)
 
 
-def _sorted_dictionary(column: Any) -> tuple[list[str], NDArray[np.int64]]:
-    """The distinct values of a dictionary column in order, and for each row the number of its value."""
-    encoded = one_dictionary(column)
-    names = encoded.dictionary.to_pylist()
-    order = sorted(range(len(names)), key=names.__getitem__)
-    ranks = np.empty(len(names), np.int64)
-    ranks[order] = np.arange(len(names))
-    return [names[number] for number in order], ranks[encoded.indices.to_numpy()]
+def run_starts(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where each run of equal values begins."""
+    return np.flatnonzero(np.r_[len(values) > 0, values[1:] != values[:-1]])
+
+
+def _in_order(names: Any) -> tuple[list[str], NDArray[np.int64]]:
+    """The values of a dictionary in order, and the rank of each."""
+    values = names.to_pylist()
+    order = sorted(range(len(values)), key=values.__getitem__)
+    ranks = np.empty(len(values), np.int64)
+    ranks[order] = np.arange(len(values))
+    return [values[number] for number in order], ranks

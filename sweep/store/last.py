@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.errors import CorruptSegmentError
-from sweep.store.exactly_once import one_dictionary
+from sweep.store.exactly_once import one_dictionary, run_starts
 from sweep.store.layout import Layout
 from sweep.store.reader import Filters, read_table
 from sweep.store.schema import KEYS
@@ -44,8 +44,8 @@ def last_rows(rows: Any) -> Any:
     if not rows.num_rows:
         return rows
     trial = one_dictionary(rows.column("trial_id")).indices.to_numpy()
-    ends = np.flatnonzero(np.diff(trial, append=-1))
-    starts = np.r_[0, ends[:-1] + 1]
+    starts = run_starts(trial)
+    ends = np.r_[starts[1:], len(trial)] - 1
     keep = np.zeros(len(trial), bool)
     keep[ends] = True
     for name in rows.column_names:

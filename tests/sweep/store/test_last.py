@@ -15,7 +15,7 @@ from hypothesis import given, settings
 
 from sweep.analysis.final import final
 from sweep.errors import CorruptSegmentError, UsageError
-from sweep.store import METRICS, Store, SweepStore, compaction, manifest
+from sweep.store import METRICS, Store, SweepStore, compaction, last, manifest
 from sweep.store.last import last_rows
 
 Attempt = Callable[..., int]
@@ -210,16 +210,16 @@ def test_a_reduction_holds_a_row_group_at_a_time(
     sweep.finish_pack("p0", {"attempt": attempt, "trials": {}})
     sweep.compact(grace_seconds=0)
 
-    def peak(read: Callable[[], Any]) -> int:
-        before, pool = pa.default_memory_pool(), pa.proxy_memory_pool(pa.default_memory_pool())
-        pa.set_memory_pool(pool)
-        try:
-            read()
-        finally:
-            pa.set_memory_pool(before)
-        return int(pool.max_memory())
+    before, held, seen = pa.total_allocated_bytes(), 0, 0
 
-    measures = ["loss", "srank"]
-    whole = peak(lambda: sweep.table("metrics", ["trial_id", "step", *measures]))
-    assert whole > 200_000 * 28, "the pool sees what a full reading allocates"
-    assert peak(lambda: sweep.last(measures)) < whole / 10
+    def watched(rows: Any) -> Any:
+        nonlocal held, seen
+        held, seen = max(held, pa.total_allocated_bytes() - before), max(seen, rows.num_rows)
+        return last_rows(rows)
+
+    monkeypatch.setattr(last, "last_rows", watched)
+    reduced, _ = sweep.last(["loss", "srank"])
+    assert reduced.num_rows == len(trials)
+    assert seen <= 4096
+    whole, _ = sweep.table("metrics", ["trial_id", "step", "loss", "srank"])
+    assert held < whole.nbytes / 10
