@@ -250,6 +250,22 @@ _TERMS: dict[str, Term] = {
     "n_opposed": Term("Slopes clearly of the other sign", "groups"),
     "flip_share": Term("Signs differ", "share of bootstrap draws"),
     "measure_sd": Term("Standard deviation of the measure"),
+    "type": Term("Trials of"),
+    "quantile": Term("Quantile", "", "of the measure, where the trials are divided"),
+    "tau": Term("Threshold", "", "the quantile's value, in units of the measure"),
+    "n_above": Term("Trials above", "", "the threshold"),
+    "n_below": Term("Trials below", "", "the threshold, or at it"),
+    "n_configurations_above": Term("Configurations above", "", "the threshold, with any of their seeds"),
+    "n_configurations_below": Term("Configurations below", "", "the threshold, or at it, with any of their seeds"),
+    "ate": Term(
+        "Difference above the threshold", "", "mean outcome above it less that below: associational, not an effect"
+    ),
+    "p_holm": Term("p after Holm", "", "corrected for all rows of the table"),
+    "p_bh": Term("p after Benjamini-Hochberg", "", "for looking through the rows of the table"),
+    "paper_tau": Term("Threshold, as in the paper"),
+    "paper_ate": Term("Difference, as in the paper"),
+    "paper_half_width": Term("Half-width, as in the paper", "", "1.645 standard errors, trials as independent"),
+    "paper_p": Term("One-sided p, as in the paper", "", "of a difference above zero, trials as independent"),
     "note": Term("Note"),
 }
 
