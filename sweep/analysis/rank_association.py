@@ -28,13 +28,18 @@ class RankCorrelation:
     influence: Floats
     used: npt.NDArray[np.bool_]
 
-    def interval(self, cluster: Codes, confidence: float) -> Interval:
-        """By Fisher's z and Student's t; none where rho is 1, or clusters are fewer than 3."""
+    def interval(self, cluster: Codes, confidence: float, *, fitted: int = 0) -> Interval:
+        """By Fisher's z and Student's t; none where rho is 1, or clusters are fewer than 3.
+
+        ``fitted``: coefficients that x and y have been cleared of beforehand, which the variance makes up for.
+        """
         clusters = len(np.unique(cluster[self.used]))
-        if clusters < 3 or not abs(self.rho) < 1 - 1e-12:
+        trials = int(self.used.sum())
+        if clusters < 3 or trials <= fitted or not abs(self.rho) < 1 - 1e-12:
             return NO_INTERVAL
         each = np.bincount(cluster, self.influence)
         variance = clusters / (clusters - 1) * float(each @ each) / (1 - self.rho**2) ** 2
+        variance *= trials / (trials - fitted)
         on_z = t_interval(float(np.arctanh(self.rho)), variance, clusters - 1, confidence)
         return Interval(float(np.tanh(on_z.low)), float(np.tanh(on_z.high)), on_z.p)
 

@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from scipy import stats
 
 MEASURE, OUTCOME = "srank", "return_mean"
 MEASURE_MEAN, MEASURE_SCALE = 40.0, 5.0
@@ -36,13 +37,17 @@ class Truth:
     """What a sweep that was simulated is true of; slopes are in outcome per unit of the measure.
 
     ``effect``: of the measure on the outcome. ``pooled``: what the slope over all trials converges to. ``within``:
-    the same at one value of a hyperparameter, by its name. ``adjusted``: given all hyperparameters.
+    the same at one value of a hyperparameter, by its name. ``adjusted``: given all hyperparameters. ``above``: the mean
+    outcome of trials above the measure's median less that of those below; ``above_adjusted``: the same given the
+    hyperparameters, averaged over all trials (both of normal noise, NaN otherwise).
     """
 
     effect: float
     pooled: float
     within: Mapping[str, float]
     adjusted: float
+    above: float
+    above_adjusted: float
 
 
 def simulate(
@@ -109,7 +114,8 @@ def simulate(
     )
     own = configuration[0] ** 2 + trial[0] ** 2 + seed_effect[0] ** 2
     named = {"learning_rate": learning_rate, "activation": activation}
-    return trials, metrics, _truth(effect, named, hidden, own)
+    sides = _sides(effect, named, hidden, own) if noise == "normal" else (np.nan, np.nan)
+    return trials, metrics, _truth(effect, named, hidden, own, sides)
 
 
 def observed_confounding(
@@ -215,7 +221,11 @@ def _noise(rng: np.random.Generator, kind: Noise, shape: tuple[int, ...]) -> npt
 
 
 def _truth(
-    effect: float, named: Mapping[str, tuple[float, float]], hidden: tuple[float, float], own: float
+    effect: float,
+    named: Mapping[str, tuple[float, float]],
+    hidden: tuple[float, float],
+    own: float,
+    sides: tuple[float, float],
 ) -> Truth:
     def slope(*without: str) -> float:
         left = [pair for name, pair in named.items() if name not in without] + [hidden]
@@ -223,4 +233,20 @@ def _truth(
         return effect + shared / (own + sum(m * m for m, _ in left)) / MEASURE_SCALE
 
     within = {name: slope(name) for name in HYPERPARAMETERS}
-    return Truth(effect, slope(), within, slope(*named))
+    return Truth(effect, slope(), within, slope(*named), *sides)
+
+
+def _sides(
+    effect: float, named: Mapping[str, tuple[float, float]], hidden: tuple[float, float], own: float
+) -> tuple[float, float]:
+    """`Truth.above` and `Truth.above_adjusted`: the measure is normal given the hyperparameters, its median 0."""
+    (rate_m, rate_y), (tanh_m, tanh_y) = named["learning_rate"], named["activation"]
+    rate, tanh = np.repeat(_CODES, 2), np.tile([-1.0, 1.0], 4)
+    centre, spread = rate_m * rate + tanh_m * tanh, np.sqrt(own + hidden[0] ** 2)
+    direct = rate_y * rate + tanh_y * tanh
+    slope = effect * MEASURE_SCALE + hidden[0] * hidden[1] / spread**2
+    share, density = stats.norm.cdf(centre / spread), stats.norm.pdf(centre / spread)
+    up = direct + effect * MEASURE_SCALE * centre + slope * spread * density / share
+    down = direct + effect * MEASURE_SCALE * centre - slope * spread * density / (1 - share)
+    apart = float(np.average(up, weights=share) - np.average(down, weights=1 - share))
+    return apart, float((up - down).mean())

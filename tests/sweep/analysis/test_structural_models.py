@@ -24,6 +24,18 @@ def test_the_slopes_of_a_large_sweep_are_those_of_the_truth(name: str) -> None:
         assert found == pytest.approx(expected, abs=0.005), given
 
 
+@pytest.mark.parametrize("name", ["observed_confounding", "simpson_reversal", "hidden_confounder"])
+def test_the_differences_between_the_sides_of_the_median_are_those_of_the_truth(name: str) -> None:
+    trials, metrics, truth = MODELS[name](np.random.default_rng(1), 100_000, 1)
+    table = trials.merge(metrics, on="trial_id")
+    table["above"] = table[MEASURE] > table[MEASURE].median()
+    apart = table.groupby("above")[OUTCOME].mean()
+    assert apart[True] - apart[False] == pytest.approx(truth.above, abs=0.03)
+    cells = table.groupby(["learning_rate", "activation", "above"])[OUTCOME].mean().unstack()
+    assert (cells[True] - cells[False]).mean() == pytest.approx(truth.above_adjusted, abs=0.03)
+    assert np.isnan(MODELS["heavy_tails"](np.random.default_rng(0), 6, 1)[2].above)
+
+
 @pytest.mark.parametrize("noise", ["normal", "t3", "lognormal"])
 def test_noise_has_mean_0_and_variance_1(noise: str) -> None:
     _, metrics, _ = simulate(
