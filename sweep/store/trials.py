@@ -71,8 +71,7 @@ def read_trials(layout: Layout) -> pd.DataFrame:
     except FileNotFoundError:
         return _typed(pd.DataFrame({name: [] for name in TRIALS}))
     try:
-        rows = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).to_pylist()
-        columns = pq.read_schema(pa.BufferReader(data)).names
+        columns = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).to_pydict()
     except (pa.ArrowException, OSError) as error:
         raise StoreError(
             f"{layout.trials}: damaged ({error}); run the sweep again, which writes it anew from the plan."
@@ -80,11 +79,12 @@ def read_trials(layout: Layout) -> pd.DataFrame:
     packs = Packs(layout)
     states = {pack_id: _pack_state(packs, pack_id) for pack_id in packs.known()}
     running = lock.owner(layout.lock) is not None
-    for row in rows:
-        state = states.get(row["pack_id"])
-        if state is not None:
-            row.update(_now(row["trial_id"], state, running))
-    return _typed(pd.DataFrame(rows, columns=columns))
+    for row, (trial_id, pack_id) in enumerate(zip(columns["trial_id"], columns["pack_id"], strict=True)):
+        state = states.get(pack_id)
+        now = {} if state is None else _now(trial_id, state, running)
+        for name in now.keys() & columns.keys():
+            columns[name][row] = now[name]
+    return _typed(pd.DataFrame(columns))
 
 
 def _pack_state(packs: Packs, pack_id: str) -> dict[str, Any]:
