@@ -40,7 +40,7 @@ class REM(DQN):
             # A sum of products rather than a matrix product: its gradient α_k g fuses with the optimiser's update.
             parts = alpha.view(-1, *(1,) * (heads.dim() - 1)) * heads
             # In two stages: one sum over 200 rows waits for memory half of its time.
-            mixed[name] = parts.unflatten(0, (-1, self._stage)).sum(1).sum(0)
+            mixed[name] = parts.reshape(-1, self._stage, *parts.shape[1:]).sum(1).sum(0)
         return mixed
 
     def mixture(self, passes: Passes) -> Tensor:

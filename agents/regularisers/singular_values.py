@@ -31,15 +31,15 @@ def squared_spread(features: Tensor) -> Tensor:
     phi = features.double()
     phi = phi if phi.shape[0] < phi.shape[1] else phi.mT
     # A CUDA graph, which every update on a card is, cannot record cuSOLVER's eigenvalues.
-    spread = spread_by_squaring if phi.is_cuda else spread_by_eigenvectors
-    return spread(phi).to(features.dtype)
+    spread = spread_by_squaring(phi) if phi.is_cuda else spread_by_eigenvectors(phi)
+    return spread.to(features.dtype)
 
 
 def spread_by_eigenvectors(phi: Tensor) -> Tensor:
     """The spread of ``phi`` float64 ``[K, L]``, as ‖Φᵀ v_max‖² - ‖Φᵀ v_min‖²."""
     along = extreme_eigenvectors((phi @ phi.mT).detach()) @ phi
-    largest, smallest = (along * along).sum(1)
-    return largest - smallest
+    squares = (along * along).sum(1)
+    return squares[0] - squares[1]
 
 
 def extreme_eigenvectors(gram: Tensor) -> Tensor:
