@@ -1,7 +1,6 @@
 """Which phases of learning each trial went through, and when (Gulcehre et al. 2022, section 4.1, Figures 2, 4, 32)."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 from sweep.analysis.association import Floats
 from sweep.analysis.frames import AnalysisError, require_columns, varying
 from sweep.analysis.lifespan import CLEARLY, Lifespan, Returns, difference, lifespan
+from sweep.analysis.series import Series
 from sweep.analysis.table import Option, Table
 
 DEAD_UNITS: Final = "dead_units"
@@ -43,7 +43,7 @@ def phases(
         raise AnalysisError(f"measure={measure}, outcome={outcome}: name two columns, a rank and a return.")
     trials = trials.reset_index(drop=True)
     beside = [*(["seed"] if "seed" in trials.columns else []), *varying(trials)] if by is None else list(by)
-    series = _Series(trials["trial_id"], metrics)
+    series = Series(trials["trial_id"], metrics)
     dead = series.of(DEAD_UNITS) if DEAD_UNITS in metrics.columns else [(_NONE, _NONE)] * len(trials)
     rows = [
         _row(steps, rank, Returns(*returned), units, measure, outcome)
@@ -87,26 +87,6 @@ def _row(
 
 
 _Span = tuple[float, float]
-
-
-class _Series:
-    """Measurements trial by trial, in the order of ``ids``, by step."""
-
-    def __init__(self, ids: pd.Series, metrics: pd.DataFrame) -> None:
-        self.trials = len(ids)
-        code = pd.Index(ids.astype(object)).get_indexer(metrics["trial_id"].astype(object))
-        step = metrics["step"].to_numpy()
-        self.metrics = metrics
-        self.order = np.lexsort((step, code))
-        self.code, self.step = code[self.order], step[self.order].astype(float)
-
-    def of(self, name: str) -> list[tuple[Floats, Floats]]:
-        """Steps and finite values of a measure, of every trial."""
-        values = self.metrics[name].to_numpy(float, na_value=np.nan)[self.order]
-        there = np.isfinite(values) & (self.code >= 0)
-        code, step, values = self.code[there], self.step[there], values[there]
-        edges = np.searchsorted(code, np.arange(self.trials + 1))
-        return [(step[a:b], values[a:b]) for a, b in pairwise(edges)]
 
 
 def _told(found: Lifespan, steps: Floats, returns: Returns, outcome: str, dead: Floats) -> list[str]:
