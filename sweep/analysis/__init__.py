@@ -4,6 +4,7 @@ from sweep.analysis.aggregate import aggregate
 from sweep.analysis.contrast import correlation_contrast
 from sweep.analysis.correlation import correlation, regression_line
 from sweep.analysis.curves import curves
+from sweep.analysis.dose_response import dose_response, dose_response_summary
 from sweep.analysis.exclusions import classify, exclusions
 from sweep.analysis.final import final
 from sweep.analysis.frames import AnalysisError, configuration_codes
@@ -31,6 +32,8 @@ __all__ = [
     "correlation",
     "correlation_contrast",
     "curves",
+    "dose_response",
+    "dose_response_summary",
     "exclusions",
     "final",
     "final_summary",
@@ -45,8 +48,8 @@ __all__ = [
     "rank_by_lr",
     "regression_line",
     "robustness",
+    "simpson",
     "threshold_ate",
     "threshold_curve",
-    "simpson",
     "values_by_seed",
 ]

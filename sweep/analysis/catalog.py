@@ -8,6 +8,8 @@ import pandas as pd
 from sweep.analysis.aggregate import TABLE as AGGREGATE
 from sweep.analysis.correlation import TABLE as CORRELATION
 from sweep.analysis.curves import curves
+from sweep.analysis.dose_response import SUMMARY as DOSE_RESPONSE_SUMMARY
+from sweep.analysis.dose_response import TABLE as DOSE_RESPONSE
 from sweep.analysis.final import final
 from sweep.analysis.improvement import TABLE as IMPROVEMENT
 from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
@@ -87,6 +89,8 @@ _TABLES: Final = (
     THRESHOLD_ATE,
     THRESHOLD_CURVE,
     ROBUSTNESS,
+    DOSE_RESPONSE,
+    DOSE_RESPONSE_SUMMARY,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}

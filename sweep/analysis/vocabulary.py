@@ -266,6 +266,14 @@ _TERMS: dict[str, Term] = {
     "paper_ate": Term("Difference, as in the paper"),
     "paper_half_width": Term("Half-width, as in the paper", "", "1.645 standard errors, trials as independent"),
     "paper_p": Term("One-sided p, as in the paper", "", "of a difference above zero, trials as independent"),
+    "at": Term("Value of the measure"),
+    "fit": Term("Mean outcome there", "", "by a natural cubic spline"),
+    "line": Term("Line there", "", "by least squares"),
+    "bend_p": Term("p of a bend", "", "of a straight line against the curve"),
+    "bend_p_holm": Term("p of a bend after Holm"),
+    "explained_by_line": Term("Explained by the line", "share of variance", "between trials"),
+    "explained_by_curve": Term("Explained by the curve", "share of variance", "between trials"),
+    "knots": Term("Knots", "", "of the curve; none where it is the line", whole=True),
     "note": Term("Note"),
 }
 

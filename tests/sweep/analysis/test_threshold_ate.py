@@ -231,8 +231,11 @@ def test_a_side_of_too_few_configurations_is_refused_with_its_numbers(sweep: Swe
     assert _refused(row)
     above = row["n_configurations_above"]
     assert 0 < above < 8
-    assert f"{above} configurations above the 0.95 quantile of srank" in row["note"]
-    assert "at least 8 are needed" in row["note"]
+    assert (
+        f"configurations above the 0.95 quantile of srank ({row['tau']:.6g}): {above}, at or below it: "
+        in row["note"]
+    )
+    assert "each side needs at least 8" in row["note"]
 
 
 def test_a_measure_at_its_ceiling_has_nothing_above_the_threshold(sweep: Sweep) -> None:
@@ -240,7 +243,10 @@ def test_a_measure_at_its_ceiling_has_nothing_above_the_threshold(sweep: Sweep) 
     ceiling = metrics.assign(srank=metrics["srank"].clip(upper=30))
     table = threshold_ate(trials, ceiling, by="").set_index("quantile")
     assert _refused(table.loc[0.75])
-    assert "0 configurations above the 0.75 quantile of srank (30)" in table.loc[0.75, "note"]
+    assert (
+        "configurations above the 0.75 quantile of srank (30): 0, at or below it: 60"
+        in table.loc[0.75, "note"]
+    )
     assert table.loc[0.75, "n_above"] == 0
     assert np.isfinite(table.loc[0.25, "ate"])
     # At a ceiling of 28, a quarter of the trials below it is near enough that many draws have it at the ceiling.
