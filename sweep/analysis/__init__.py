@@ -15,6 +15,7 @@ from sweep.analysis.mediation import mediation
 from sweep.analysis.paired import Difference, paired_difference, values_by_seed
 from sweep.analysis.pairwise_ate import pairwise_ate
 from sweep.analysis.phases import phases
+from sweep.analysis.policy_selection import policy_selection
 from sweep.analysis.profiles import profiles
 from sweep.analysis.rank_by_lr import rank_by_lr
 from sweep.analysis.robustness import robustness
@@ -22,6 +23,7 @@ from sweep.analysis.simpson import simpson
 from sweep.analysis.summary import final_summary
 from sweep.analysis.threshold_ate import threshold_ate
 from sweep.analysis.threshold_curve import threshold_curve
+from sweep.analysis.value_error import value_error, value_error_trials
 
 __all__ = [
     "AnalysisError",
@@ -44,6 +46,7 @@ __all__ = [
     "paired_difference",
     "pairwise_ate",
     "phases",
+    "policy_selection",
     "profiles",
     "rank_by_lr",
     "regression_line",
@@ -51,5 +54,7 @@ __all__ = [
     "simpson",
     "threshold_ate",
     "threshold_curve",
+    "value_error",
+    "value_error_trials",
     "values_by_seed",
 ]

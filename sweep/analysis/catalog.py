@@ -17,6 +17,7 @@ from sweep.analysis.lr_evolution import TABLE as LR_EVOLUTION
 from sweep.analysis.mediation import TABLE as MEDIATION
 from sweep.analysis.pairwise_ate import TABLE as PAIRWISE_ATE
 from sweep.analysis.phases import TABLE as PHASES
+from sweep.analysis.policy_selection import TABLE as POLICY_SELECTION
 from sweep.analysis.profiles import TABLE as PROFILES
 from sweep.analysis.rank_by_lr import TABLE as RANK_BY_LR
 from sweep.analysis.robustness import TABLE as ROBUSTNESS
@@ -25,6 +26,8 @@ from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
 from sweep.analysis.threshold_ate import TABLE as THRESHOLD_ATE
 from sweep.analysis.threshold_curve import TABLE as THRESHOLD_CURVE
+from sweep.analysis.value_error import TABLE as VALUE_ERROR
+from sweep.analysis.value_error import TRIALS_TABLE as VALUE_ERROR_TRIALS
 
 SUMMARY_MEASURES: Final = ("return_mean", "srank", "dead_units")
 _MEASURES: Final = Option("names", "The measures, by commas [default: all, or the usual ones].")
@@ -82,6 +85,9 @@ _TABLES: Final = (
     IMPROVEMENT,
     INTERVENTION_ATE,
     PHASES,
+    POLICY_SELECTION,
+    VALUE_ERROR,
+    VALUE_ERROR_TRIALS,
     LR_EVOLUTION,
     RANK_BY_LR,
     PAIRWISE_ATE,
