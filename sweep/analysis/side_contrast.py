@@ -71,8 +71,8 @@ def refusal(contrast: SideContrast, measure: str, outcome: str, min_side: int) -
     at = f"the {contrast.quantile:g} quantile of {measure} ({contrast.threshold:.6g})"
     if min(above, below) < min_side:
         return (
-            f"refused: configurations above {at}: {above}, at or below it: {below}; each side needs at least {min_side} "
-            f"({contrast.trials[0]} and {contrast.trials[1]} trials)"
+            f"refused: configurations above {at}: {above}, at or below it: {below}; each side needs at least "
+            f"{min_side} ({contrast.trials[0]} and {contrast.trials[1]} trials)"
         )
     if contrast.undefined > UNDEFINED_SHARE:
         return (

@@ -77,10 +77,10 @@ def test_line_band_bend_and_shares_are_those_of_least_squares_with_robust_errors
     expected = bent.get_prediction(rows)
     fits = curve.band(at, 0.95)
     assert [fit for fit, _ in fits] == pytest.approx(expected.predicted_mean)
-    for (_, band), (low, high) in zip(fits, expected.conf_int(), strict=True):
-        assert band.high - band.low == pytest.approx(
-            high - low, rel=0.05
-        )  # which differ in degrees of freedom
+    for (fit, band), row, error in zip(fits, rows, expected.se, strict=True):
+        freedom = curve.curve.contrast(row).freedom
+        assert 10 < freedom < 399
+        assert band.high - fit == pytest.approx(stats.t.ppf(0.975, freedom) * error)
     assert curve.straight(at) == pytest.approx(line.params[0] + line.params[1] * at)
     # Less bent: a p that is not zero.
     flat = y - 0.95 * 3 * np.sin((x - 1000) / 25)
