@@ -14,7 +14,7 @@ import pandas as pd
 
 from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.samples import check_bootstrap
-from sweep.analysis.scores import SCORES, Group, default_factors, groups, needed
+from sweep.analysis.scores import SCORES, Group, groups, kind_columns, needed
 from sweep.analysis.stratified import (
     IntervalKind,
     Runs,
@@ -53,10 +53,10 @@ def aggregate(
 ) -> pd.DataFrame:
     """Interquartile mean, median, mean and optimality gap of scores, three rows per space and kind of run.
 
-    ``by`` are the hyperparameters that tell kinds apart (default: `default_factors`). The rows are the `PERIODS`: the
-    last evaluation; the plain mean over the evaluations after step 0; and their difference, run by run in each
-    draw, below 0 where training went on too long. Columns: env ("all" where environments are pooled), space,
-    ``by``, then `AGGREGATE_COLUMNS`; ``<statistic>_p`` is two-sided against 0 and there for the difference alone.
+    ``by`` are the hyperparameters that tell kinds apart (default: `default_factors` of the space). The rows are the
+    `PERIODS`: the last evaluation; the plain mean over the evaluations after step 0; and their difference, run by
+    run in each draw, below 0 where training went on too long. Columns: env ("all" where environments are pooled),
+    space, ``by``, then `AGGREGATE_COLUMNS`; ``<statistic>_p`` is two-sided against 0 and of the difference alone.
 
     Environments count equally. Draws are within each environment, of seeds where the kind is one configuration
     there and else of configurations with all their seeds (``unit``). ``interval``: see `stratified`.
@@ -67,9 +67,9 @@ def aggregate(
     """
     check_bootstrap(draws, confidence)
     check_kind(interval)
-    factors = list(by) if by is not None else default_factors(trials)
+    factors = kind_columns(trials, by)
     table: list[dict[str, object]] = []
-    for group in groups(trials, metrics, by=factors, score=score, pool=pool, allow_pruned=allow_pruned):
+    for group in groups(trials, metrics, by=by, score=score, pool=pool, allow_pruned=allow_pruned):
         shared = group.row() | {"confidence": confidence, "draws": draws, "interval": interval}
         if group.refusal is not None:
             table += [shared | {"period": period} for period in PERIODS]

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -10,9 +10,9 @@ import pandas as pd
 from scipy import stats
 
 from sweep.analysis.association import Floats
-from sweep.analysis.frames import AnalysisError, content, require_columns
+from sweep.analysis.frames import AnalysisError
 from sweep.analysis.samples import Sample, samples
-from sweep.analysis.scores import label_of
+from sweep.analysis.scores import FEW_UNITS, by_kind
 
 KINDS: Final = ("shift", "scale", "noise")
 # Below this many standard errors above 0, an undisturbed return is no base for a share.
@@ -119,8 +119,13 @@ class Curve:
             "n_environments": 1,
             "unit": self.unit,
             "offset": self.offset,
-            "note": self.refusal,
+            "note": self.refusal or self._remark,
         }
+
+    @property
+    def _remark(self) -> str | None:
+        count = len(np.unique(self._units))
+        return f"few {self.unit}s ({count})" if count < FEW_UNITS else None
 
     @property
     def _units(self) -> Any:
@@ -144,7 +149,7 @@ def disturbed(
     settings: Settings,
     given: Mapping[str, Sequence[float] | None],
     offset: float | None,
-    factors: Sequence[str],
+    by: Sequence[str] | None,
     allow_pruned: bool,
 ) -> Iterator[Curve]:
     """The runs of each kind, environment and space under each kind of disturbance of their protocols.
@@ -152,10 +157,6 @@ def disturbed(
     Trials of other amounts, or another offset, are another curve. Raises `AnalysisError` where amounts are not known,
     do not ascend, or are not as many as were measured.
     """
-    require_columns(trials, factors, "trials")
-    for factor in factors:
-        if trials[factor].map(lambda value: isinstance(value, list | tuple | np.ndarray)).any():
-            trials = trials.assign(**{factor: trials[factor].map(content)})
     for kind in KINDS:
         vectors = spectra[spectra["name"] == f"robustness_{kind}_returns"]
         vectors = vectors.sort_values("step", kind="stable").drop_duplicates("trial_id", keep="last")
@@ -168,19 +169,22 @@ def disturbed(
                     f"the amounts of robustness_{kind}_returns are not known of trial {trial}: give them, such as "
                     f"{kind}=1,2,4, without the 0 of the undisturbed return."
                 )
-        for about in dict.fromkeys(about for about in own.values() if about is not None):
-            amounts, added = about
-            these = trials[[own[str(t)] == about for t in trials["trial_id"]]]
-            for sample in samples(
-                these,
-                _wide(vectors[vectors["trial_id"].isin(these["trial_id"])], kind, amounts),
-                [str(level) for level in range(len(amounts))],
-                within=factors,
-                allow_pruned=allow_pruned,
-                min_configurations=None,
-                varying=(),
-            ):
-                yield Curve(sample, label_of(sample.key, factors), kind, amounts, added)
+        for kinds in by_kind(trials, by):
+            about = [own[str(t)] for t in kinds.trials["trial_id"]]
+            for one in dict.fromkeys(one for one in about if one is not None):
+                amounts, added = one
+                these = kinds.trials[[other == one for other in about]]
+                for sample in samples(
+                    these,
+                    _wide(vectors[vectors["trial_id"].isin(these["trial_id"])], kind, amounts),
+                    [str(level) for level in range(len(amounts))],
+                    within=kinds.factors,
+                    allow_pruned=allow_pruned,
+                    min_configurations=None,
+                    varying=(),
+                ):
+                    key = {**kinds.fixed(), **sample.key}
+                    yield Curve(replace(sample, key=key), kinds.label(sample.key), kind, amounts, added)
 
 
 def _own(

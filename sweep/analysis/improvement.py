@@ -22,8 +22,8 @@ from sweep.analysis.scores import (
     Group,
     Period,
     check_period,
-    default_factors,
     groups,
+    kind_columns,
     needed,
     other_differences,
 )
@@ -69,8 +69,8 @@ def improvement(
     check_bootstrap(draws, confidence)
     check_kind(interval)
     check_period(period)
-    factors = list(by) if by is not None else default_factors(trials)
-    found = list(groups(trials, metrics, by=factors, score=score, pool=pool, allow_pruned=allow_pruned))
+    factors = kind_columns(trials, by)
+    found = list(groups(trials, metrics, by=by, score=score, pool=pool, allow_pruned=allow_pruned))
     table: list[dict[str, object]] = []
     for place in dict.fromkeys(group.place for group in found):
         alike = [group for group in found if group.place == place]

@@ -14,7 +14,7 @@ from scipy import stats
 from sweep.analysis.association import Floats
 from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.samples import check_bootstrap
-from sweep.analysis.scores import SCORES, Period, check_period, default_factors, groups, needed
+from sweep.analysis.scores import SCORES, Period, check_period, groups, kind_columns, needed
 from sweep.analysis.stratified import IntervalKind, Runs, bootstrap, check_kind, interval_of, share_above
 from sweep.analysis.table import BOOTSTRAP, Option, Table
 
@@ -57,8 +57,8 @@ def profiles(
     check_bootstrap(draws, confidence)
     check_kind(interval)
     check_period(period)
-    factors = list(by) if by is not None else default_factors(trials)
-    found = list(groups(trials, metrics, by=factors, score=score, pool=pool, allow_pruned=allow_pruned))
+    factors = kind_columns(trials, by)
+    found = list(groups(trials, metrics, by=by, score=score, pool=pool, allow_pruned=allow_pruned))
     table: list[dict[str, object]] = []
     for group in found:
         shared = group.row() | {

@@ -17,7 +17,7 @@ from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.frames import AnalysisError, require_columns
 from sweep.analysis.multiplicity import holm
 from sweep.analysis.samples import TOGETHER, check_confidence
-from sweep.analysis.scores import default_factors, other_differences
+from sweep.analysis.scores import kind_columns, other_differences
 from sweep.analysis.table import Option, Table
 
 if TYPE_CHECKING:
@@ -68,9 +68,10 @@ def robustness(
     if axis not in AXES:
         raise AnalysisError(f"axis={axis}: must be amount, or level, which counts the amounts 0, 1, 2, ...")
     require_columns(spectra, ("trial_id", "step", "name", "values"), "spectra")
-    factors = list(by) if by is not None else default_factors(trials)
+    require_columns(trials, by or (), "trials")
+    factors = kind_columns(trials, by)
     given = {"shift": shift, "scale": scale, "noise": noise}
-    curves = list(disturbed(trials, spectra, settings or {}, given, offset, factors, allow_pruned))
+    curves = list(disturbed(trials, spectra, settings or {}, given, offset, by, allow_pruned))
     if not curves:
         raise AnalysisError(
             "no trial has returns under disturbances (robustness_shift_returns and the like): give the study's "
@@ -101,7 +102,7 @@ def protocol_of(sweep: "SweepStore", options: Mapping[str, Any]) -> dict[str, Se
 def _rows(curve: Curve, axis: str, confidence: float) -> Iterator[dict[str, object]]:
     """A row per amount and one of the area, or one with the refusal."""
     about = curve.about()
-    if about["note"]:
+    if curve.refusal is not None:
         yield about
         return
     means = curve.returns.mean(axis=0)
@@ -128,7 +129,7 @@ def _means(curves: Sequence[Curve], axis: str, confidence: float) -> Iterator[di
             if len(sound) < 2:
                 continue
             left = [str(curve.sample.key["env"]) for curve in alike if curve.refusal is not None]
-            about = _together(sound, f"without {', '.join(left)}, which is refused" if left else None)
+            about = _together(sound, [f"without {', '.join(left)}, which is refused"] if left else [])
             share = 1 / len(sound)
             for level, amount in enumerate(sound[0].amounts):
                 kept = Estimate.combined([(share, curve.kept(level)) for curve in sound])
@@ -158,8 +159,8 @@ def _differences(
                 )
                 others = [other_differences(mine[env].sample, theirs[env].sample, factors) for env in envs]
                 too = list(dict.fromkeys(field for fields in others for field in fields))
-                note = f"the two differ in {', '.join(too)} too" if too else None
-                about = _together([mine[env] for env in envs], note) | {
+                notes = [f"the two differ in {', '.join(too)} too"] if too else []
+                about = _together([mine[env] for env in envs], notes) | {
                     "against": second,
                     "statistic": DIFFERENCE,
                     "kind": "associational" if too else "randomised",
@@ -167,15 +168,16 @@ def _differences(
                 yield about | difference.columns(confidence, test=True)
 
 
-def _together(curves: Sequence[Curve], note: str | None) -> dict[str, object]:
+def _together(curves: Sequence[Curve], notes: Sequence[str]) -> dict[str, object]:
     rows = [curve.about() for curve in curves]
+    remarks = [*notes, *(str(row["note"]) for row in rows if row["note"])]
     offsets = {curve.offset for curve in curves}
     return rows[0] | {
         **{name: sum(int(str(row[name])) for row in rows) for name in COUNT_COLUMNS},
         "env": TOGETHER if len(curves) > 1 else rows[0]["env"],
         "n_environments": len(curves),
         "offset": offsets.pop() if len(offsets) == 1 else np.nan,
-        "note": note,
+        "note": "; ".join(dict.fromkeys(remarks)) or None,
     }
 
 

@@ -7,7 +7,14 @@ from typing import Any, Final, Literal
 import numpy as np
 import pandas as pd
 
-from sweep.analysis.frames import CONFIGURATION_FIELDS, AnalysisError, by_space, content, require_columns
+from sweep.analysis.frames import (
+    AnalysisError,
+    by_space,
+    configuration_fields,
+    content,
+    contents,
+    require_columns,
+)
 from sweep.analysis.frames import varying as varying_fields
 from sweep.analysis.samples import TOGETHER, Sample, samples
 from sweep.analysis.stratified import Runs
@@ -53,6 +60,8 @@ class Group:
     unit: str
     """What is drawn: "configuration" where an environment has several, else "seed"."""
     refusal: str | None
+    fixed: Mapping[str, object]
+    """Values of hyperparameters that tell kinds apart in other spaces."""
 
     @property
     def place(self) -> tuple[object, object]:
@@ -72,6 +81,7 @@ class Group:
         """The first columns of a table's row; ``note`` is the refusal, or what a reader should know."""
         included = self.sample.included
         return {
+            **self.fixed,
             **self.sample.row(),
             "group": self.label,
             "score": self.score,
@@ -123,19 +133,55 @@ def groups(
         raise AnalysisError(
             "the metrics table has neither return_normalized nor return_mean: name its score, such as score=accuracy."
         )
-    factors = list(by) if by is not None else default_factors(trials)
-    for factor in factors:
-        if trials[factor].map(lambda value: isinstance(value, list | tuple | np.ndarray)).any():
-            trials = trials.assign(**{factor: trials[factor].map(content)})
     measured = _environments_with(trials, metrics, "return_normalized")
-    for space, members in by_space(trials).groupby("space", sort=False):
-        own = pd.Series([[space]] * len(members), index=members.index)
-        members = members.drop(columns="space").assign(spaces=own)
-        envs = tuple(dict.fromkeys(members["env"].map(content)))
+    for kinds in by_kind(trials, by):
+        envs = tuple(dict.fromkeys(kinds.trials["env"].map(content)))
         for some in [envs] if pool else [(env,) for env in envs]:
             chosen = score or ("return_normalized" if set(some) <= measured else "return_mean")
-            these = members[members["env"].map(content).isin(some)]
-            yield from _groups_of(these, metrics, some, factors, chosen, measured, allow_pruned)
+            yield from _groups_of(kinds, metrics, some, chosen, measured, allow_pruned)
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """The trials of one space and the ``factors`` that tell kinds of run apart in it."""
+
+    trials: pd.DataFrame
+    """With ``spaces`` this one alone; layer sizes are text."""
+    factors: tuple[str, ...]
+    columns: tuple[str, ...]
+    """The factors of all spaces."""
+
+    def label(self, key: Mapping[str, object]) -> str:
+        """A kind in words, such as "algorithm cql, dr3_weight 0.03": of the factors that vary in the space."""
+        telling = varying_fields(self.trials, self.factors)
+        return ", ".join(f"{factor} {content(key[factor])}" for factor in telling) or "all"
+
+    def fixed(self) -> dict[str, object]:
+        """Values of the other spaces' factors; None where they vary here, and so within a kind."""
+        others = [column for column in self.columns if column not in self.factors]
+        varied = set(varying_fields(self.trials, others))
+        return {column: None if column in varied else self.trials[column].iloc[0] for column in others}
+
+
+def by_kind(trials: pd.DataFrame, by: Sequence[str] | None) -> Iterator[Kinds]:
+    """Space by space; ``by`` None is `default_factors` of each."""
+    for field in kind_columns(trials, by):
+        if trials[field].map(lambda value: isinstance(value, list | tuple | np.ndarray)).any():
+            trials = trials.assign(**{field: trials[field].map(content)})
+    columns = tuple(kind_columns(trials, by))
+    for space, members in by_space(trials).groupby("space", sort=False):
+        own = pd.Series([[space]] * len(members), index=members.index)
+        factors = tuple(by) if by is not None else tuple(default_factors(members))
+        yield Kinds(members.drop(columns="space").assign(spaces=own), factors, columns)
+
+
+def kind_columns(trials: pd.DataFrame, by: Sequence[str] | None) -> list[str]:
+    """The columns that tell kinds of run apart in any space: ``by``, or the `default_factors` of each."""
+    if by is not None:
+        return list(by)
+    require_columns(trials, ("spaces",), "trials")
+    found = {f for _, members in by_space(trials).groupby("space") for f in default_factors(members)}
+    return [field for field in configuration_fields(trials) if field in found]
 
 
 def check_period(period: str) -> None:
@@ -154,22 +200,17 @@ def needed(options: Mapping[str, Any]) -> list[str]:
 
 def default_factors(trials: pd.DataFrame) -> list[str]:
     """The hyperparameters of at least 2 and at most `MOST_LEVELS` values, those of fewest values first, as long as
-    they make at most `MOST_GROUPS` kinds; in the order of `CONFIGURATION_FIELDS`.
+    they make at most `MOST_GROUPS` kinds; in the order of `configuration_fields`.
     """
     fields = [field for field in varying_fields(trials) if field not in _PLACE]
-    text = pd.DataFrame({field: trials[field].map(content) for field in fields})
+    text = pd.DataFrame({field: contents(trials[field])[0] for field in fields})
+    levels = {field: text[field].nunique() for field in fields}
     chosen: list[str] = []
-    for field in sorted(fields, key=lambda field: text[field].nunique()):
-        if text[field].nunique() <= MOST_LEVELS:
-            wider = [*chosen, field]
-            if len(text.drop_duplicates(subset=wider)) <= MOST_GROUPS:
-                chosen = wider
-    return [field for field in CONFIGURATION_FIELDS if field in chosen]
-
-
-def label_of(key: Mapping[str, object], factors: Sequence[str]) -> str:
-    """A kind of runs in words, such as "algorithm cql, dr3_weight 0.03"."""
-    return ", ".join(f"{factor} {content(key[factor])}" for factor in factors) or "all"
+    for field in sorted(fields, key=levels.__getitem__):
+        wider = [*chosen, field]
+        if levels[field] <= MOST_LEVELS and len(text.drop_duplicates(subset=wider)) <= MOST_GROUPS:
+            chosen = wider
+    return [field for field in fields if field in chosen]
 
 
 def other_differences(first: Sample, second: Sample, factors: Sequence[str]) -> list[str]:
@@ -186,10 +227,9 @@ def other_differences(first: Sample, second: Sample, factors: Sequence[str]) -> 
 
 
 def _groups_of(
-    members: pd.DataFrame,
+    kinds: Kinds,
     metrics: pd.DataFrame,
     envs: tuple[str, ...],
-    factors: Sequence[str],
     score: str,
     measured: set[str],
     allow_pruned: bool,
@@ -204,10 +244,10 @@ def _groups_of(
         )
     average = _averages(metrics, score)
     for sample in samples(
-        members,
+        kinds.trials[kinds.trials["env"].map(content).isin(envs)],
         metrics,
         [score],
-        within=factors,
+        within=kinds.factors,
         allow_pruned=allow_pruned,
         min_configurations=None,
         varying=(),
@@ -222,11 +262,12 @@ def _groups_of(
             replace(
                 sample, key={**sample.key, "env": TOGETHER if len(envs) > 1 else envs[0]}, included=included
             ),
-            label_of(sample.key, factors),
+            kinds.label(sample.key),
             score,
             envs,
             unit,
             sample.refusal or _none(included) or refusal or _too_few(included, unit),
+            kinds.fixed(),
         )
 
 

@@ -152,18 +152,18 @@ def test_the_interval_of_the_area_covers_with_few_seeds(trials_table: Table) -> 
     one = trials_table([1e-3], 5)
     # Each environment is a study of its own.
     trials = pd.concat(
-        [one.assign(env=f"fam/{i}", trial_id=one["trial_id"] + f"-{i}") for i in range(300)],
+        [one.assign(env=f"fam/{i}", trial_id=one["trial_id"] + f"-{i}") for i in range(150)],
         ignore_index=True,
     )
-    vectors = _vectors(trials, _simulated(trials, np.random.default_rng(4), np.full(1500, 0.3), 0.2))
+    vectors = _vectors(trials, _simulated(trials, np.random.default_rng(4), np.full(750, 0.3), 0.2))
     settings = {t: {"shift": AMOUNTS} for t in trials["trial_id"]}
     truth = float(robustness_auc([0.0, *AMOUNTS], np.exp(-0.3 * np.r_[0.0, AMOUNTS])))
     table = robustness(trials, vectors, settings=settings, by=[])
     areas = table[(table["statistic"] == AREA) & (table["env"] != "all")]
-    assert len(areas) == 300
-    assert 0.92 <= ((areas["value_low"] <= truth) & (areas["value_high"] >= truth)).mean() <= 0.98
+    assert len(areas) == 150
+    assert 0.9 <= ((areas["value_low"] <= truth) & (areas["value_high"] >= truth)).mean() <= 0.98
     overall = table[(table["statistic"] == AREA) & (table["env"] == "all")].iloc[0]
-    assert overall["value"] == pytest.approx(truth, abs=0.03)
+    assert overall["value"] == pytest.approx(truth, abs=0.05)
 
 
 def test_amounts_that_are_not_known_are_asked_for(sweep: Sweep) -> None:
