@@ -20,6 +20,8 @@ from sweep.analysis.profiles import profiles
 from sweep.analysis.rank_by_lr import rank_by_lr
 from sweep.analysis.robustness import robustness
 from sweep.analysis.simpson import simpson
+from sweep.analysis.specification_curve import specification_curve
+from sweep.analysis.specification_summary import specification_summary
 from sweep.analysis.summary import final_summary
 from sweep.analysis.threshold_ate import threshold_ate
 from sweep.analysis.threshold_curve import threshold_curve
@@ -52,6 +54,8 @@ __all__ = [
     "regression_line",
     "robustness",
     "simpson",
+    "specification_curve",
+    "specification_summary",
     "threshold_ate",
     "threshold_curve",
     "value_error",

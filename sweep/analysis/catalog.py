@@ -22,6 +22,8 @@ from sweep.analysis.profiles import TABLE as PROFILES
 from sweep.analysis.rank_by_lr import TABLE as RANK_BY_LR
 from sweep.analysis.robustness import TABLE as ROBUSTNESS
 from sweep.analysis.simpson import TABLE as SIMPSON
+from sweep.analysis.specification_curve import TABLE as SPECIFICATION_CURVE
+from sweep.analysis.specification_summary import TABLE as SPECIFICATION_SUMMARY
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
 from sweep.analysis.threshold_ate import TABLE as THRESHOLD_ATE
@@ -97,6 +99,8 @@ _TABLES: Final = (
     ROBUSTNESS,
     DOSE_RESPONSE,
     DOSE_RESPONSE_SUMMARY,
+    SPECIFICATION_CURVE,
+    SPECIFICATION_SUMMARY,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}
