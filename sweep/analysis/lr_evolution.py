@@ -110,9 +110,7 @@ def offer(sample: Sample, of: str) -> tuple[Choices | None, str | None]:
     return offered, None
 
 
-def steps_of(
-    series: Series, measure: str, places: Iterable[int], steps: Sequence[float] | None
-) -> Floats:
+def steps_of(series: Series, measure: str, places: Iterable[int], steps: Sequence[float] | None) -> Floats:
     """``steps`` in order, or by default those at which the measure was taken, thinned evenly to `MOST_STEPS`.
 
     Raises `AnalysisError` for a step below 0.

@@ -72,6 +72,7 @@ def rank_by_lr(
         means, sizes, errors = repeated.means(), repeated.sizes(), repeated.errors()
         with np.errstate(invalid="ignore"):
             reach = stats.t.ppf((1 + confidence) / 2, sizes - 1) * errors
+        base |= {"kind": offered.kind, "note": noted(sample, offered, of, repeated)}
         for s, step in enumerate(at):
             for v, value in enumerate(offered.values):
                 measured = np.isfinite(repeated.y[offered.code == v, s])
@@ -86,8 +87,6 @@ def rank_by_lr(
                         "n_measured": int(measured.sum()),
                         "repeated_by": repeated.word,
                         "n_repeats": int(sizes[v, s]),
-                        "kind": offered.kind,
-                        "note": noted(sample, offered, of, repeated),
                     }
                 )
     columns = list(dict.fromkeys(["env", "space", *within, *RANK_COLUMNS]))

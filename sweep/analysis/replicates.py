@@ -7,6 +7,7 @@ same initial weights and minibatches to each.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -51,20 +52,19 @@ class Replicates:
 
     def sizes(self) -> Floats:
         """How many units each value has at each step, ``[V, S]``."""
-        return np.stack([(counts > 0).sum(axis=0) for _, counts in self._sums()]).astype(float)
+        return np.stack([(counts > 0).sum(axis=0) for _, counts in self._sums]).astype(float)
 
     def means(self) -> Floats:
         """Mean outcome of each value, ``[V, S]``; NaN where nothing was measured."""
-        return np.stack([_ratio(sums.sum(axis=0), counts.sum(axis=0)) for sums, counts in self._sums()])
+        return np.stack([_ratio(sums.sum(axis=0), counts.sum(axis=0)) for sums, counts in self._sums])
 
     def drawn(self, draws: int, rng: np.random.Generator) -> Iterator[tuple[slice, Floats]]:
         """Slices of the steps with the means of each value in each draw, ``[V, D, steps]``."""
         units = int(self.unit.max()) + 1
-        sums = self._sums()
         if self.shared:
             weights = [cluster_draws(units, draws, rng)] * self.values
         else:
-            weights = [cluster_draws(len(counts), draws, rng) for _, counts in sums]
+            weights = [cluster_draws(len(counts), draws, rng) for _, counts in self._sums]
         step = max(1, _CHUNK // (self.values * draws))
         for start in range(0, self.y.shape[1], step):
             part = slice(start, start + step)
@@ -73,7 +73,7 @@ class Replicates:
                 np.stack(
                     [
                         _ratio(w @ total[:, part], w @ counts[:, part])
-                        for w, (total, counts) in zip(weights, sums, strict=True)
+                        for w, (total, counts) in zip(weights, self._sums, strict=True)
                     ]
                 ),
             )
@@ -100,9 +100,10 @@ class Replicates:
         """Mean of each value without each of its units, ``[units, S]``; NaN for a unit that it does not have."""
         return [
             np.where(counts > 0, _ratio(sums.sum(axis=0) - sums, counts.sum(axis=0) - counts), np.nan)
-            for sums, counts in self._sums()
+            for sums, counts in self._sums
         ]
 
+    @cached_property
     def _sums(self) -> list[tuple[Floats, Floats]]:
         """Of each value, sums and counts by unit, ``[units, S]``."""
         there = np.isfinite(self.y)
