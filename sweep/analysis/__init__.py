@@ -5,6 +5,7 @@ from sweep.analysis.contrast import correlation_contrast
 from sweep.analysis.correlation import correlation, regression_line
 from sweep.analysis.curves import curves
 from sweep.analysis.dose_response import dose_response, dose_response_summary
+from sweep.analysis.equivalence import equivalence
 from sweep.analysis.exclusions import classify, exclusions
 from sweep.analysis.final import final
 from sweep.analysis.frames import AnalysisError, configuration_codes
@@ -38,6 +39,7 @@ __all__ = [
     "curves",
     "dose_response",
     "dose_response_summary",
+    "equivalence",
     "exclusions",
     "final",
     "final_summary",

@@ -10,6 +10,7 @@ from sweep.analysis.correlation import TABLE as CORRELATION
 from sweep.analysis.curves import curves
 from sweep.analysis.dose_response import SUMMARY as DOSE_RESPONSE_SUMMARY
 from sweep.analysis.dose_response import TABLE as DOSE_RESPONSE
+from sweep.analysis.equivalence import TABLE as EQUIVALENCE
 from sweep.analysis.final import final
 from sweep.analysis.improvement import TABLE as IMPROVEMENT
 from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
@@ -101,6 +102,7 @@ _TABLES: Final = (
     DOSE_RESPONSE_SUMMARY,
     SPECIFICATION_CURVE,
     SPECIFICATION_SUMMARY,
+    EQUIVALENCE,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}

@@ -132,21 +132,15 @@ def _curves(
             yield row, None
             continue
         curve = ResponseCurve.of(sample.values(measure), sample.values(outcome), sample.configuration, knots)
-        if not curve.slope(confidence)[1].exists:
-            row["note"] = (
-                f"refused: {measure} varies in so few of {sample.clusters} configurations, or {outcome} lies so near a "
-                "line, that nothing says how sure the slope is"
-            )
-            yield row, None
-            continue
-        row["note"] = _note(sample, curve, measure, knots)
-        yield row, curve
+        refused = curve.refusal(measure, outcome)
+        row["note"] = refused or _note(sample, curve, measure, knots)
+        yield row, None if refused else curve
 
 
 def _note(sample: Sample, curve: ResponseCurve, measure: str, knots: int) -> str | None:
     words = []
     if sample.clusters < FEW_CONFIGURATIONS:
-        words.append(f"few configurations ({sample.clusters}): wide by Student's t")
+        words.append(f"few configurations ({sample.clusters}): Student's t with few degrees of freedom")
     if curve.knots < knots:
         shape = f"a curve of {curve.knots} knots" if curve.knots else "a straight line"
         words.append(

@@ -63,6 +63,21 @@ class ResponseCurve:
             contrast.freedom,
         )
 
+    def per_deviation(self) -> tuple[float, float, float]:
+        """The line's slope per standard deviation of x: estimate, standard error and degrees of freedom."""
+        contrast = self.line.contrast(np.array([0.0, 1.0]))
+        variance = float(self.line.variance(contrast, self.y))
+        return float(contrast.weights @ self.y), float(np.sqrt(variance)), contrast.freedom
+
+    def refusal(self, measure: str, outcome: str) -> str | None:
+        """Why there is no slope with an error, or None."""
+        if self.slope(0.95)[1].exists:
+            return None
+        return (
+            f"refused: {measure} varies in so few of {self.line.clusters} configurations, or {outcome} lies so near a "
+            "line, that nothing says how sure the slope is"
+        )
+
     def straight(self, at: npt.ArrayLike) -> Floats:
         """The line at points ``at`` ``[N]`` of the measure."""
         return np.asarray(self._rows(at, NaturalSpline(())) @ self.line.coefficients(self.y))

@@ -274,6 +274,11 @@ _TERMS: dict[str, Term] = {
     "explained_by_line": Term("Explained by the line", "share of variance", "between trials"),
     "explained_by_curve": Term("Explained by the curve", "share of variance", "between trials"),
     "knots": Term("Knots", "", "of the curve; none where it is the line", whole=True),
+    "effect": Term("Difference or slope", "", "associational: of trials above a threshold, or per standard deviation"),
+    "effect_p": Term("p of no difference"),
+    "sesoi": Term("Smallest effect of interest", "", "declared beforehand, in units of the outcome"),
+    "equivalence_p": Term("p of equivalence", "", "of an effect as large as the smallest of interest, or larger"),
+    "verdict": Term("Verdict"),
     "note": Term("Note"),
 }
 
