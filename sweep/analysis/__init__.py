@@ -27,6 +27,7 @@ from sweep.analysis.summary import final_summary
 from sweep.analysis.threshold_ate import threshold_ate
 from sweep.analysis.threshold_curve import threshold_curve
 from sweep.analysis.value_error import value_error, value_error_trials
+from sweep.analysis.variance_components import variance_components
 
 __all__ = [
     "AnalysisError",
@@ -63,4 +64,5 @@ __all__ = [
     "value_error",
     "value_error_trials",
     "values_by_seed",
+    "variance_components",
 ]

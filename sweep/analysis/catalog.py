@@ -31,6 +31,7 @@ from sweep.analysis.threshold_ate import TABLE as THRESHOLD_ATE
 from sweep.analysis.threshold_curve import TABLE as THRESHOLD_CURVE
 from sweep.analysis.value_error import TABLE as VALUE_ERROR
 from sweep.analysis.value_error import TRIALS_TABLE as VALUE_ERROR_TRIALS
+from sweep.analysis.variance_components import TABLE as VARIANCE_COMPONENTS
 
 SUMMARY_MEASURES: Final = ("return_mean", "srank", "dead_units")
 _MEASURES: Final = Option("names", "The measures, by commas [default: all, or the usual ones].")
@@ -103,6 +104,7 @@ _TABLES: Final = (
     SPECIFICATION_CURVE,
     SPECIFICATION_SUMMARY,
     EQUIVALENCE,
+    VARIANCE_COMPONENTS,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}

@@ -19,7 +19,8 @@ from sweep.store import Store
 from sweep.tune_session import _choose_device
 
 COMMANDS = [
-    *("list", "show", "run", "submit", "status", "sync", "ui", "export", "analyze", "report", "doctor"),
+    *("list", "show", "power", "run", "submit", "status", "sync", "ui"),
+    *("export", "analyze", "report", "doctor"),
     *("data ls", "data show", "data collect", "data import", "data subset", "data envs", "data verify"),
 ]
 
