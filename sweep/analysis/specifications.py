@@ -90,6 +90,7 @@ def fit(columns: Columns, asked: Sequence[Specification], orders: npt.NDArray[np
     found = Fitted()
     adjusters = _adjusters(columns, {specification.adjust for specification in asked})
     seen: set[tuple[bytes, bytes, bytes]] = set()
+    predictors: dict[tuple[object, ...], tuple[Floats | None, str]] = {}
     for (outcome, window, adjust), some in _by_outcome(asked):
         y = columns.outcomes.get((outcome, window))
         others = adjusters.get(adjust)
@@ -106,12 +107,15 @@ def fit(columns: Columns, asked: Sequence[Specification], orders: npt.NDArray[np
             continue
         basis = independent(others)
         residual = y - basis @ (basis.T @ y)
-        shuffled = residual[orders.T]
+        shuffled = np.ascontiguousarray(residual[orders].T)
         with_basis = basis.T @ shuffled
         # The projection of one vector in general position tells the spaces apart that adjusters span.
         span = _print(basis @ (basis.T @ np.sin(np.arange(len(y)))))
         for specification in some:
-            x, why = _predictor(columns, specification, apart)
+            told = (specification.definition, window, specification.threshold, apart is None)
+            if told not in predictors:
+                predictors[told] = _predictor(columns, specification, apart)
+            x, why = predictors[told]
             if x is None:
                 found.skipped[why] += 1
                 continue
