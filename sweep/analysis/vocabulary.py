@@ -256,15 +256,21 @@ _TERMS: dict[str, Term] = {
     "n_above": Term("Trials above", "", "the threshold"),
     "n_below": Term("Trials below", "", "the threshold, or at it"),
     "n_configurations_above": Term("Configurations above", "", "the threshold, with any of their seeds"),
-    "n_configurations_below": Term("Configurations below", "", "the threshold, or at it, with any of their seeds"),
+    "n_configurations_below": Term(
+        "Configurations below", "", "the threshold, or at it, with any of their seeds"
+    ),
     "ate": Term(
-        "Difference above the threshold", "", "mean outcome above it less that below: associational, not an effect"
+        "Difference above the threshold",
+        "",
+        "mean outcome above it less that below: associational, not an effect",
     ),
     "p_holm": Term("p after Holm", "", "corrected for all rows of the table"),
     "p_bh": Term("p after Benjamini-Hochberg", "", "for looking through the rows of the table"),
     "paper_tau": Term("Threshold, as in the paper"),
     "paper_ate": Term("Difference, as in the paper"),
-    "paper_half_width": Term("Half-width, as in the paper", "", "1.645 standard errors, trials as independent"),
+    "paper_half_width": Term(
+        "Half-width, as in the paper", "", "1.645 standard errors, trials as independent"
+    ),
     "paper_p": Term("One-sided p, as in the paper", "", "of a difference above zero, trials as independent"),
     "at": Term("Value of the measure"),
     "fit": Term("Mean outcome there", "", "by a natural cubic spline"),
@@ -274,20 +280,28 @@ _TERMS: dict[str, Term] = {
     "explained_by_line": Term("Explained by the line", "share of variance", "between trials"),
     "explained_by_curve": Term("Explained by the curve", "share of variance", "between trials"),
     "knots": Term("Knots", "", "of the curve; none where it is the line", whole=True),
-    "effect": Term("Difference or slope", "", "associational: of trials above a threshold, or per standard deviation"),
+    "effect": Term(
+        "Difference or slope", "", "associational: of trials above a threshold, or per standard deviation"
+    ),
     "effect_p": Term("p of no difference"),
     "sesoi": Term("Smallest effect of interest", "", "declared beforehand, in units of the outcome"),
-    "equivalence_p": Term("p of equivalence", "", "of an effect as large as the smallest of interest, or larger"),
+    "equivalence_p": Term(
+        "p of equivalence", "", "of an effect as large as the smallest of interest, or larger"
+    ),
     "verdict": Term("Verdict"),
     "n_environments": Term("Environments"),
-    "unit": Term("Drawn as a whole", "", "what the interval repeats: a seed, or a configuration with all its seeds"),
+    "unit": Term(
+        "Drawn as a whole", "", "what the interval repeats: a seed, or a configuration with all its seeds"
+    ),
     "period": Term("Period", "", "the last evaluation, or the mean of all after step 0"),
     "score": Term("Score"),
     "iqm": Term("Interquartile mean", "", "of the middle half of all runs"),
     "median": Term("Median"),
     "mean": Term("Mean"),
     "optimality_gap": Term("Optimality gap", "", "how far runs stay below the score aimed at, on average"),
-    "improvement": Term("Probability of improvement", "", "that a run of the first kind beats one of the second"),
+    "improvement": Term(
+        "Probability of improvement", "", "that a run of the first kind beats one of the second"
+    ),
     "improvement_p": Term("p of no difference", "", "by permutation of runs within environments"),
     "perturbation": Term("Disturbance"),
     "amount": Term("Amount", "", "of the disturbance: pixels, share of the size, or standard deviation"),
