@@ -133,6 +133,29 @@ def within_slope(group: str, model: Callable[..., models.Simulated], rng: np.ran
     return Found(row["within_slope_low"], row["within_slope_high"], row["within_slope_p"], true)
 
 
+def threshold_difference(
+    quantile: float, printed: bool, model: Callable[..., models.Simulated], rng: np.random.Generator
+) -> Found:
+    """The difference of `threshold-ate` at a quantile where there is none; ``printed``: as the paper's Table 1."""
+    trials, metrics, _ = model(rng)
+    options = {"quantiles": [quantile], "by": "", "draws": DRAWS}
+    row = analysis.threshold_ate(trials, metrics, models.MEASURE, models.OUTCOME, **options).iloc[0]
+    if printed:
+        low, high = (row["paper_ate"] + sign * row["paper_half_width"] for sign in (-1, 1))
+        return Found(low, high, row["paper_p"], 0.0)
+    return Found(row["ate_low"], row["ate_high"], row["ate_p"], 0.0)
+
+
+def indirect_effect(model: Callable[..., models.Simulated], rng: np.random.Generator) -> Found:
+    """What the learning rate does to the outcome by way of the measure, where the measure does nothing."""
+    trials, metrics, _ = model(rng)
+    table = analysis.mediation(
+        trials, metrics, "learning_rate", [models.MEASURE], models.OUTCOME, draws=DRAWS
+    )
+    row = table[table["effect"] == "indirect"].iloc[0]
+    return Found(row["estimate_low"], row["estimate_high"], row["estimate_p"], 0.0)
+
+
 FACTOR_EFFECTS = {"activation": 8.0, "learning_rate": -5.0, "target_update_period": 0.0, "sam_weight": 0.0}
 
 
@@ -279,6 +302,43 @@ def cases() -> list[Case]:
                 "" if holds else "few configurations: the row's note says so",
             )
         )
+    for quantile in (0.5, 0.95):
+        for options, words in (({}, ""), ({"noise": "t3"}, ", t(3) errors")):
+            found.append(
+                Case(
+                    f"`threshold-ate` at quantile {quantile}",
+                    f"no effect{words}; {usual}",
+                    partial(threshold_difference, quantile, False, simulated("no_effect", **options)),
+                )
+            )
+    found += [
+        Case(
+            "`threshold-ate` at quantile 0.5",
+            f"no effect; {few}",
+            partial(threshold_difference, 0.5, False, simulated("no_effect", n_configurations=12, seeds=2)),
+            False,
+            "few configurations: the row's note says so",
+        ),
+        Case(
+            "naive: Table 1 as printed, at quantile 0.5",
+            f"no effect; {usual}",
+            partial(threshold_difference, 0.5, True, simulated("no_effect")),
+            False,
+            "seeds are not independent; the printed interval is one of 90 %, p is one-sided",
+        ),
+        Case(
+            "indirect effect of `mediation`",
+            f"no effect of the mediator; {usual}",
+            partial(indirect_effect, simulated("no_effect")),
+        ),
+        Case(
+            "indirect effect of `mediation`",
+            f"a hidden confounder of mediator and outcome; {usual}",
+            partial(indirect_effect, simulated("hidden_confounder")),
+            False,
+            "sequential ignorability fails, which no data show: every row says so",
+        ),
+    ]
     for factor, truth in (("activation", "effect 8"), ("sam_weight", "no effect")):
         for seeds, noise, words in (
             (1, "normal", "1 seed"),
