@@ -19,7 +19,18 @@ from sweep.analysis.table import BOOTSTRAP, SAMPLE, Option, Table
 MOST_STEPS: Final = 100
 """Steps that are looked at unless steps are chosen: the evaluated ones, thinned evenly."""
 EVOLUTION_COLUMNS: Final = (
-    *("of", "outcome", *COUNT_COLUMNS, "step", "best", "best_outcome", "best_low", "best_high", "share"),
+    *(
+        "of",
+        "outcome",
+        *COUNT_COLUMNS,
+        "step",
+        "best",
+        "n_tied",
+        "best_outcome",
+        "best_low",
+        "best_high",
+        "share",
+    ),
     *("not_distinguishable", "n_not_distinguishable", "n_values", "n_evaluated", "repeated_by", "n_repeats"),
     *("kind", "confidence", "draws", "note"),
 )
@@ -40,8 +51,9 @@ def lr_evolution(
 ) -> pd.DataFrame:
     """The value of hyperparameter ``of`` with the highest mean ``outcome`` at each step, per environment x space.
 
-    Columns: env, space, ``within``, then `EVOLUTION_COLUMNS`: counts of trials by reason; step; the ``best`` value,
-    its mean outcome and the interval of that mean; ``share``, of bootstrap draws in which it is the best again;
+    Columns: env, space, ``within``, then `EVOLUTION_COLUMNS`: counts of trials by reason; step; the ``best`` value
+    (the lowest of ``n_tied`` with the same mean), its mean outcome and the interval of that mean; ``share``, of
+    bootstrap draws in which it is the best again (where it shares that place, by its part);
     ``not_distinguishable``, the values whose mean is not clearly below (itself among them), and how many those are.
 
     Finished trials count, at each step by their last evaluation until then. What repeats a value (``repeated_by``, at
@@ -93,7 +105,7 @@ def lr_evolution(
         ]
     columns = list(dict.fromkeys(["env", "space", *within, *EVOLUTION_COLUMNS]))
     numbers = ("best_outcome", "best_low", "best_high", "share")
-    whole = ("step", "n_not_distinguishable", "n_values", "n_evaluated", "n_repeats")
+    whole = ("step", "n_tied", "n_not_distinguishable", "n_values", "n_evaluated", "n_repeats")
     types = dict.fromkeys(numbers, "float64") | dict.fromkeys(whole, "Int64") | {"note": "object"}
     return pd.DataFrame(rows, columns=columns).astype(types)
 
@@ -177,7 +189,8 @@ def _best(
     for part, drawn in repeated.drawn(draws, rng):
         highest = np.fmax.reduce(drawn, axis=0)
         mine = np.take_along_axis(drawn, best[None, None, part], axis=0)[0]
-        share[part] = (mine >= highest).mean(axis=0)
+        with np.errstate(invalid="ignore"):
+            share[part] = ((mine >= highest) / (drawn >= highest).sum(axis=0)).mean(axis=0)
     error = repeated.errors()[best, steps]
     apart, freedom = repeated.errors_from(best)
     with np.errstate(invalid="ignore"):
@@ -196,6 +209,7 @@ def _best(
         rows.append(
             {
                 "best": offered.values[b],
+                "n_tied": int((means[:, s] == means[b, s]).sum()),
                 "best_outcome": means[b, s],
                 "best_low": means[b, s] - reach[s],
                 "best_high": means[b, s] + reach[s],

@@ -13,7 +13,7 @@ from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.frames import AnalysisError, require_columns
 from sweep.analysis.lr_evolution import STEPS, lost_trials
 from sweep.analysis.samples import TOGETHER, check_bootstrap, samples
-from sweep.analysis.selectors import MEDIAN, Judged, judged, rule_of
+from sweep.analysis.selectors import BEST, MEDIAN, RANDOM, Judged, judged, rule_of
 from sweep.analysis.series import Series
 from sweep.analysis.table import BOOTSTRAP, SAMPLE, Option, Table
 
@@ -62,10 +62,11 @@ def policy_selection(
 
     Columns: env, space, ``within``, then `SELECTION_COLUMNS`: counts of trials by reason; the candidate ``chosen`` by
     most seeds and by which share of them; its ``value``; the regret, its standard error over seeds, and Student's
-    interval, cut to [0, 1]; ``sets_mean``, ``sets_low``, ``sets_high``, the mean and the quantiles of the regret over
-    bootstrap draws of the set of candidates, best and worst anew in each; and the ``improvement`` over "online median"
-    in per cent of the size of its value, with a standard error over seeds (Figure 20). Rows with env "all" are means
-    over environments: within each seed first, then as above.
+    interval, cut to [0, 1] (none where the choice looks at no seed: it is the error of choosing, not of the values);
+    ``sets_mean``, ``sets_low``, ``sets_high``, the mean and the quantiles of the regret over bootstrap draws of the set
+    of candidates, best and worst anew in each; and the ``improvement`` over "online median" in per cent of the size of
+    its value, with a standard error over seeds (Figure 20). Rows with env "all" are means over environments: within
+    each seed first, then as above.
 
     Fewer than 3 candidates, candidates that are all worth the same, trials under early stopping and a measure that was
     not taken give a row with a note. Raises `AnalysisError` for a missing column and an option that is not allowed.
@@ -83,6 +84,7 @@ def policy_selection(
         raise AnalysisError(f"steps={list(steps)}: name gradient steps from 0, such as steps=100000,2000000.")
     series = Series(trials["trial_id"], metrics)
     base = {"of": of, "outcome": outcome, "valued": valued, "confidence": confidence, "draws": draws}
+    own = valued == "own"
     sampled = list(
         samples(
             trials,
@@ -99,7 +101,7 @@ def policy_selection(
         spaces: dict[tuple[object, ...], list[Candidates]] = {}
         for sample in sampled:
             when = np.inf if valued_at == "end" else step
-            group = Candidates.of(sample, of, series, outcome, when, own=valued == "own")
+            group = Candidates.of(sample, of, series, outcome, when, own=own)
             if isinstance(group, str):
                 at = None if np.isinf(step) else int(step)
                 rows.append({**base, **sample.row(), "step": at, "note": group})
@@ -112,10 +114,10 @@ def policy_selection(
             for group, found in zip(groups, found_by, strict=True):
                 at = group.last if np.isinf(step) else int(step)
                 notes = _notes(group, of)
-                rows += [{**base, **row, "step": at} for row in _rows(group, found, confidence, notes)]
+                rows += [{**base, **row, "step": at} for row in _rows(group, found, confidence, notes, own)]
             if len(groups) > 1:
                 at = max(group.last for group in groups) if np.isinf(step) else int(step)
-                rows += [{**base, **row, "step": at} for row in _together(groups, found_by, confidence)]
+                rows += [{**base, **row, "step": at} for row in _together(groups, found_by, confidence, own)]
     columns = list(dict.fromkeys(["env", "space", *within, *SELECTION_COLUMNS]))
     types = dict.fromkeys(_NUMBERS, "float64") | dict.fromkeys(("note", "chosen"), "object")
     return pd.DataFrame(rows, columns=columns).astype(
@@ -124,7 +126,7 @@ def policy_selection(
 
 
 def _rows(
-    group: Candidates, found: Sequence[Judged], confidence: float, notes: Sequence[str]
+    group: Candidates, found: Sequence[Judged], confidence: float, notes: Sequence[str], own: bool
 ) -> Iterator[dict[str, object]]:
     median = next(one for one in found if one.selector == MEDIAN)
     for one in found:
@@ -153,11 +155,11 @@ def _rows(
         gain = 100 * (one.values - median.values) / (size if size > 0 else np.nan)
         row |= {"value": _over_seeds(one.values)[0], "improvement": _over_seeds(gain)[0]}
         row["improvement_se"] = _over_seeds(gain)[1]
-        yield row | _regret_columns(one.regrets, one.sets, confidence)
+        yield row | _regret_columns(one.regrets, one.sets, confidence) | _certain(one.selector, own)
 
 
 def _together(
-    groups: Sequence[Candidates], found_by: Sequence[Sequence[Judged]], confidence: float
+    groups: Sequence[Candidates], found_by: Sequence[Sequence[Judged]], confidence: float, own: bool
 ) -> Iterator[dict[str, object]]:
     seeds = sorted(set.intersection(*(set(group.seeds.tolist()) for group in groups)))
     key = {**groups[0].sample.key, "env": TOGETHER}
@@ -185,7 +187,15 @@ def _together(
             "n_candidates": min(len(group) for group, _ in known),
             "n_seeds": int(np.isfinite(regrets).sum()),
         }
-        yield row | _regret_columns(regrets, sets, confidence) | {"note": note}
+        columns = _regret_columns(regrets, sets, confidence) | _certain(same[0].selector, own)
+        yield row | columns | {"note": note}
+
+
+def _certain(selector: str, own: bool) -> dict[str, object]:
+    """What is no error at all: that a choice which looks at no seed is the same in each."""
+    if own or selector not in (BEST, MEDIAN, RANDOM):
+        return {}
+    return dict.fromkeys(("regret_se", "regret_low", "regret_high", "improvement_se"), np.nan)
 
 
 def _regret_columns(regrets: Floats, sets: Floats, confidence: float) -> dict[str, object]:

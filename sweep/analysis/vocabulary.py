@@ -322,6 +322,44 @@ _TERMS: dict[str, Term] = {
     "share_significant_other_sign": Term("Significant with the other sign", "share of specifications"),
     "mean_z": Term("Mean normal score", "", "of the specifications"),
     "mean_z_p": Term("p of the mean score", "", "by permutation of outcomes among configurations"),
+    **{
+        f"phase{k}_{end}": Term(f"Phase {k} {word}", "gradient steps")
+        for k in (1, 2, 3)
+        for end, word in (("begin", "begins"), ("end", "ends"))
+    },
+    **{
+        f"phase{k}_confidence": Term(f"Confidence in phase {k}", "", "that it is there, or that it is not")
+        for k in (1, 2, 3)
+    },
+    **{f"phase{k}_srank": Term(f"Effective rank in phase {k}", "median") for k in (1, 2, 3)},
+    **{f"phase{k}_return_mean": Term(f"Return in phase {k}", "median") for k in (1, 2, 3)},
+    "of": Term("Chosen among values of"),
+    "best": Term("Best value", "", "the one with the highest mean outcome at that step"),
+    "n_tied": Term("Equally good", "values"),
+    "best_outcome": Term("Mean outcome of the best"),
+    "share": Term("Best again", "share of bootstrap draws"),
+    "not_distinguishable": Term("Not clearly worse", "values"),
+    "n_not_distinguishable": Term("Not clearly worse", "number of values"),
+    "n_values": Term("Values"),
+    "n_evaluated": Term("Trials evaluated", "", "by that step"),
+    "n_measured": Term("Trials measured", "", "by that step"),
+    "repeated_by": Term("Repeated by"),
+    "n_repeats": Term("Repeats", "", "of the value"),
+    "selector": Term("Chosen by"),
+    "n_candidates": Term("Candidates"),
+    "n_seeds": Term("Seeds"),
+    "chosen": Term("Choice of most seeds"),
+    "chosen_share": Term("Seeds that agree", "share"),
+    "valued": Term("Worth of a candidate"),
+    "regret": Term("Simple regret", "", "0 is the best candidate and 1 the worst"),
+    "regret_se": Term("Standard error of the regret", "over seeds"),
+    "sets_mean": Term("Mean regret over sets of candidates"),
+    "sets_low": Term("Lower bound over sets of candidates"),
+    "sets_high": Term("Upper bound over sets of candidates"),
+    "improvement": Term("Better than one choice for all games", "%"),
+    "improvement_se": Term("Standard error of the improvement", "%"),
+    "spearman_p_holm": Term("p of Spearman after Holm", "", "over the environments of a space"),
+    "association": Term("Association"),
     "note": Term("Note"),
 }
 

@@ -183,6 +183,13 @@ def test_trials_that_diverged_are_counted_by_value(trials: pd.DataFrame, metrics
     assert "0.001 lost 2 of 5" in row["note"]
 
 
+def test_values_that_are_equally_good_share_the_draws(trials: pd.DataFrame) -> None:
+    same = _metrics(trials, lambda t, s: 1.0 * (t["learning_rate"] < 1e-3) + 0 * s)
+    row = lr_evolution(trials, same, steps=[1000]).iloc[0]
+    assert (row["best"], row["n_tied"], row["share"]) == (1e-5, 2, 0.5)
+    assert row["not_distinguishable"] == "1e-05, 0.0001"
+
+
 def test_a_step_between_evaluations_takes_the_one_before(trials: pd.DataFrame, metrics: pd.DataFrame) -> None:
     both = lr_evolution(trials, metrics, steps=[450, 400])
     assert both["step"].tolist() == [400, 450]
