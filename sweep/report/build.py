@@ -16,9 +16,9 @@ from sweep.report.figures.svg import to_svg
 from sweep.report.live import page_data, plotly_source
 from sweep.report.page import Section, slug
 from sweep.report.paper import write_paper
+from sweep.report.reads import measures_for
 from sweep.report.runs import run_links
 from sweep.report.sections import SECTIONS
-from sweep.report.sections.training import CURVE_MEASURES
 from sweep.report.verdict import Verdict, verdict
 from sweep.report.words import count
 from sweep.store import Store
@@ -45,7 +45,7 @@ def write_report(
     store does not have, or an address that is none.
     """
     links = run_links(root, name, mlflow_url)
-    data = read_sweep(root, name, (measure, outcome, *CURVE_MEASURES), links=links, skip_corrupt=skip_corrupt)
+    data = read_sweep(root, name, measures_for(measure, outcome), links=links, skip_corrupt=skip_corrupt)
     path = Path(out) if out is not None else Store(root).root / "reports" / f"{name}.html"
     found, sections = _made(Context(data, measure, outcome, draws, seed))
     write_file(path, _rendered(data, found, sections).encode())

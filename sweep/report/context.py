@@ -72,9 +72,10 @@ class Context:
             try:
                 frame = self.data.curves if traced else self.data.frame(found, given)
                 trials = self.data.traced_trials if traced else self.trials
-                self._tables[key] = self.in_order(
-                    found.build(trials, frame, **given, **self.data.also(found, given))
-                )
+                # Long vectors are read of all trials or of none.
+                whole = len(trials) == len(self.trials)
+                also = self.data.also(found, given) if whole else {}
+                self._tables[key] = self.in_order(found.build(trials, frame, **given, **also))
             except AnalysisError as error:
                 raise Absent(str(error)) from error
         return self._tables[key]

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.analysis.exclusions import REASONS
+from sweep.analysis.samples import TOGETHER
 from sweep.analysis.vocabulary import term
 from sweep.report.page import Download, PageTable
 from sweep.report.words import DASH, in_words, interval_text, p_text, sentence
@@ -92,7 +93,7 @@ def note(column: str = "note") -> Column:
     return Column(NOTE, cell, numeric=False)
 
 
-PLACE = (words("env"), words("space"))
+PLACE = (Column("Environment", lambda row: _environment(row["env"]), numeric=False), words("space"))
 COUNTS = (whole("n_trials"), whole("n_configurations"))
 
 
@@ -152,6 +153,10 @@ def text(value: object) -> str:
     if isinstance(value, list | tuple | np.ndarray):
         return "×".join(str(part) for part in value)
     return "" if value is None or value is pd.NA or value != value else str(value)
+
+
+def _environment(env: object) -> str:
+    return "all environments" if env == TOGETHER else text(env)
 
 
 def _digits(frame: pd.DataFrame, measure: str) -> int:

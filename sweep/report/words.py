@@ -64,6 +64,12 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
 
 
+def equals(p: float) -> str:
+    """``= 0.03`` or ``< 0.001``, to follow a p."""
+    text = p_text(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
 def short(value: float) -> str:
     """Three figures: ``3.16e-5``, ``12,500``, ``0.25``."""
     if not math.isfinite(value):

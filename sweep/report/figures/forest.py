@@ -1,8 +1,9 @@
 """Estimates with their intervals, one under the other, beside the value that means nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import fill, wrap
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -32,6 +33,14 @@ class Estimate:
     marker: str = "o"
     faint: bool = False
     """Drawn weakly: its interval holds the null, or it is not to be leant on."""
+
+    @classmethod
+    def of(
+        cls, label: str, row: Mapping[Any, Any], column: str, null: float | None = 0.0, **look: str
+    ) -> "Estimate":
+        """From a row's ``column`` and its bounds; faint where they hold ``null``."""
+        value, low, high = (float(row[column + end]) for end in ("", "_low", "_high"))
+        return cls(label, value, low, high, faint=null is not None and low <= null <= high, **look)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,21 @@ from sweep.report.sections.design import design
 from sweep.report.sections.ends import ends
 from sweep.report.sections.interventions import interventions
 from sweep.report.sections.origin import origin
+from sweep.report.sections.paradox import paradox
 from sweep.report.sections.performance import performance
 from sweep.report.sections.scatter import scatters
+from sweep.report.sections.specification import specifications
+from sweep.report.sections.thresholds import thresholds
 from sweep.report.sections.training import training
 
 SECTIONS: tuple[Callable[[Context], Section], ...] = (
     design,
     scatters,
     interventions,
+    paradox,
+    thresholds,
     training,
+    specifications,
     performance,
     ends,
     origin,

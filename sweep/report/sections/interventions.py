@@ -8,6 +8,7 @@ from sweep.report.context import Absent, Context
 from sweep.report.figures.forest import Estimate, Group, forest
 from sweep.report.figures.heatmap import heatmap
 from sweep.report.page import Block, Download, Heading, Paragraph, Plot, Section
+from sweep.report.sections.places import env_words
 from sweep.report.tables import PLACE, Column, Row, chance, interval, note, page_table, whole, words
 from sweep.report.words import count, decimals, in_words, listed, sentence
 
@@ -57,16 +58,12 @@ def _main_effects(context: Context, effects: pd.DataFrame, known: pd.DataFrame, 
     groups = []
     for (env, space), here in known.groupby(["env", "space"], sort=False):
         rows = tuple(
-            Estimate(
-                f"{_factor(row['factor'])}: {row['control']} \u2192 {row['treatment']}",
-                row["effect"],
-                row["effect_low"],
-                row["effect_high"],
-                faint=bool(row["effect_low"] <= 0 <= row["effect_high"]),
+            Estimate.of(
+                f"{_factor(row['factor'])}: {row['control']} \u2192 {row['treatment']}", row, "effect"
             )
             for row in here.to_dict("records")
         )
-        groups.append(Group(f"{space}, {_place(env)}", rows))
+        groups.append(Group(f"{space}, {env_words(env)}", rows))
     trials = {
         place: int(here["n_trials"].iloc[0]) for place, here in known.groupby(["env", "space"], sort=False)
     }
@@ -137,8 +134,8 @@ def _pairs(context: Context, name: str) -> list[Block]:
             )  # fmt: skip
         effects, interactions = (int((here[p] < _RATE).sum()) for p in ("p_bh", "interaction_p_bh"))
         caption = (
-            f"Change in {_with_unit(name)} in the {space} space on {_place(env)}, the other factors at control, from "
-            f"{count(int(here['n_trials'].iloc[0]), 'trial')} of "
+            f"Change in {_with_unit(name)} in the {space} space on {env_words(env)}, the other factors at control, "
+            f"from {count(int(here['n_trials'].iloc[0]), 'trial')} of "
             f"{count(int(here['n_configurations'].iloc[0]), 'configuration')}. Interaction: both at once less the sum "
             f"of either alone. Grey: not told from zero at a false discovery rate of {100 * _RATE:g} %, which leaves "
             f"{effects} of {count(len(here), 'pair')} with an effect and {interactions} with an interaction."
@@ -156,10 +153,6 @@ def _pairs(context: Context, name: str) -> list[Block]:
 
 def _factor(name: object) -> str:
     return label(str(name)) if isinstance(name, str) else ""
-
-
-def _place(env: object) -> str:
-    return "all environments" if env == "all" else str(env)
 
 
 def _with_unit(name: str) -> str:

@@ -15,6 +15,7 @@ from sweep.report.figures.panel import Series
 from sweep.report.figures.profile import MOST_BANDS, profile
 from sweep.report.page import Block, Download, Gallery, Paragraph, Plot, Section
 from sweep.report.sections.kinds import factors_of_kinds, kind_words
+from sweep.report.sections.places import Place, of_place, place_words, places
 from sweep.report.tables import PLACE, Column, chance, interval, note, page_table, whole, words
 from sweep.report.words import count, sentence
 
@@ -45,16 +46,16 @@ def performance(context: Context) -> Section:
             "over all evaluations after the first step; above the final score where training went on too long."
         )
     ]
-    places = list(dict.fromkeys(zip(known["env"], known["space"], strict=True)))
-    blocks.append(Gallery(tuple(_aggregate_plot(context, known, place) for place in places)))
+    there = places(known)
+    blocks.append(Gallery(tuple(_aggregate_plot(context, known, place) for place in there)))
     blocks.append(_table(context, table, factors))
     profiles = context.table("profiles", **options)
     profiles = profiles.assign(kind_of_run=profiles["group"].map(names))
-    several = [place for place in places if len(_best(known, place)) > 1]
+    several = [place for place in there if len(_best(known, place)) > 1]
     shown = [
         _profile_plot(context, known, profiles, place)
         for place in several
-        if float(np.ptp(_of(profiles, place)["tau"].dropna())) > 0
+        if float(np.ptp(of_place(profiles, place)["tau"].dropna())) > 0
     ]
     pairs = context.table("improvement", **options)
     shown += [plot for place in several if (plot := _pairs_plot(context, known, pairs, names, place))]
@@ -73,19 +74,19 @@ def _aggregates(context: Context, factors: list[str]) -> tuple[pd.DataFrame, dic
     return table, options
 
 
-def _aggregate_plot(context: Context, known: pd.DataFrame, place: tuple[str, str]) -> Plot:
-    here = _of(known, place)
+def _aggregate_plot(context: Context, known: pd.DataFrame, place: Place) -> Plot:
+    here = of_place(known, place)
     rows = []
     for kind, of_kind in here.groupby("kind_of_run", sort=False):
         by_period = {row["period"]: row for row in of_kind.to_dict("records")}
         for period, color, marker in (("final", "category-1", "o"), ("average", "category-4", "s")):
             row = by_period[period]
             label = str(kind) if period == "final" else ""
-            rows.append(Estimate(label, row["iqm"], row["iqm_low"], row["iqm_high"], color, marker))
+            rows.append(Estimate.of(label, row, "iqm", None, color=color, marker=marker))
     score = str(here["score"].iloc[0])
     ends = here[here["period"] == "final"]
     return Plot(
-        title=f"Interquartile mean, {_place(place)}",
+        title=f"Interquartile mean, {place_words(place)}",
         panels=(forest([Group("", tuple(rows))], term(score).axis, "Interquartile means", null=None),),
         legend=(Series("final", "category-1", "o"), Series("average over training", "category-4", "s")),
         caption=(
@@ -93,14 +94,12 @@ def _aggregate_plot(context: Context, known: pd.DataFrame, place: tuple[str, str
             f"{count(int(ends['n_configurations'].sum()), 'configuration')} in "
             f"{count(int(ends['n_environments'].max()), 'environment')}; lines: 95 % intervals."
         ),
-        download=Download.of(_of(known, place), context.data.name, *place, "aggregate"),
+        download=Download.of(of_place(known, place), context.data.name, *place, "aggregate"),
     )
 
 
-def _profile_plot(
-    context: Context, known: pd.DataFrame, profiles: pd.DataFrame, place: tuple[str, str]
-) -> Plot:
-    here = _of(profiles, place)
+def _profile_plot(context: Context, known: pd.DataFrame, profiles: pd.DataFrame, place: Place) -> Plot:
+    here = of_place(profiles, place)
     best = _best(known, place)
     drawn = best[:_MOST_LINES]
     series = tuple(Series(kind, CATEGORIES[n]) for n, kind in enumerate(drawn))
@@ -114,7 +113,7 @@ def _profile_plot(
     if len(drawn) < len(best):
         caption += f" The {len(drawn)} kinds of the highest interquartile mean, of {len(best)}."
     return Plot(
-        title=f"Performance profiles, {_place(place)}",
+        title=f"Performance profiles, {place_words(place)}",
         panels=(profile(here, series, "kind_of_run", term(score).axis),),
         legend=series,
         caption=caption,
@@ -127,14 +126,14 @@ def _pairs_plot(
     known: pd.DataFrame,
     pairs: pd.DataFrame,
     names: Mapping[str, str],
-    place: tuple[str, str],
+    place: Place,
 ) -> Plot | None:
-    here = _of(pairs, place)
+    here = of_place(pairs, place)
     told = here[here["improvement"].notna()]
     if told.empty:
         return None
     best = _best(known, place)[0]
-    caption = "How often a run of the first kind scores higher than one of the second in the same environment, ties half"
+    caption = "How often a run of the first kind scores higher than one of the second, in one environment, ties half"
     records = told.to_dict("records")
     if len(told) > _MOST_PAIRS:
         records = [row for row in records if best in (names[row["first"]], names[row["second"]])][
@@ -154,7 +153,7 @@ def _pairs_plot(
         "Holm's correction."
     )
     return Plot(
-        title=f"Probability of improvement, {_place(place)}",
+        title=f"Probability of improvement, {place_words(place)}",
         panels=(
             forest(
                 [Group("", tuple(rows))], "Probability", "Probabilities of improvement", null=0.5, width=6.4
@@ -190,16 +189,7 @@ def _normalised(table: pd.DataFrame) -> bool:
     return bool(table["score"].astype(str).str.startswith("return_normalized").all())
 
 
-def _best(known: pd.DataFrame, place: tuple[str, str]) -> list[str]:
-    ends = _of(known, place)
+def _best(known: pd.DataFrame, place: Place) -> list[str]:
+    ends = of_place(known, place)
     ends = ends[ends["period"] == "final"].sort_values("iqm", ascending=False, kind="stable")
     return [str(kind) for kind in ends["kind_of_run"]]
-
-
-def _of(table: pd.DataFrame, place: tuple[str, str]) -> pd.DataFrame:
-    return table[(table["env"] == place[0]) & (table["space"] == place[1])]
-
-
-def _place(place: tuple[str, str]) -> str:
-    env, space = place
-    return f"{space}, " + ("all environments" if env == "all" else env)
