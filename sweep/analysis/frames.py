@@ -122,6 +122,8 @@ def in_words(column: pd.Series, words: Callable[[object], str]) -> npt.NDArray[n
 
 def content(value: object) -> str:
     """A cell as text that is equal where the cells are: ``64x64`` for layer sizes, "" for a null."""
+    if isinstance(value, str):  # most are, and asking pandas of each takes long
+        return str(value)
     if isinstance(value, np.ndarray | list | tuple):
         return "x".join(str(part) for part in value)
     return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
