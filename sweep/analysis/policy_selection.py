@@ -24,7 +24,7 @@ NORMALIZED: Final = "return_normalized"
 SELECTION_COLUMNS: Final = (
     *("of", "outcome", "valued", *COUNT_COLUMNS, "step", "selector", "n_candidates", "n_seeds"),
     *("chosen", "chosen_share", "value", "regret", "regret_se", "regret_low", "regret_high"),
-    *("sets_mean", "sets_low", "sets_high", "improvement", "improvement_se", "confidence", "draws", "note"),
+    *("sets_mean", "sets_low", "sets_high", "gain", "gain_se", "confidence", "draws", "note"),
 )
 _NUMBERS: Final = SELECTION_COLUMNS[SELECTION_COLUMNS.index("chosen_share") : -3]
 
@@ -64,7 +64,7 @@ def policy_selection(
     most seeds and by which share of them; its ``value``; the regret, its standard error over seeds, and Student's
     interval, cut to [0, 1] (none where the choice looks at no seed: it is the error of choosing, not of the values);
     ``sets_mean``, ``sets_low``, ``sets_high``, the mean and the quantiles of the regret over bootstrap draws of the set
-    of candidates, best and worst anew in each; and the ``improvement`` over "online median" in per cent of the size of
+    of candidates, best and worst anew in each; and the ``gain`` over "online median" in per cent of the size of
     its value, with a standard error over seeds (Figure 20). Rows with env "all" are means over environments: within
     each seed first, then as above.
 
@@ -153,8 +153,8 @@ def _rows(
             row |= {"chosen": str(often[times.argmax()]), "chosen_share": times.max() / len(one.chosen)}
         size = abs(_over_seeds(median.values)[0])
         gain = 100 * (one.values - median.values) / (size if size > 0 else np.nan)
-        row |= {"value": _over_seeds(one.values)[0], "improvement": _over_seeds(gain)[0]}
-        row["improvement_se"] = _over_seeds(gain)[1]
+        row |= {"value": _over_seeds(one.values)[0], "gain": _over_seeds(gain)[0]}
+        row["gain_se"] = _over_seeds(gain)[1]
         yield row | _regret_columns(one.regrets, one.sets, confidence) | _certain(one.selector, own)
 
 
@@ -195,7 +195,7 @@ def _certain(selector: str, own: bool) -> dict[str, object]:
     """What is no error at all: that a choice which looks at no seed is the same in each."""
     if own or selector not in (BEST, MEDIAN, RANDOM):
         return {}
-    return dict.fromkeys(("regret_se", "regret_low", "regret_high", "improvement_se"), np.nan)
+    return dict.fromkeys(("regret_se", "regret_low", "regret_high", "gain_se"), np.nan)
 
 
 def _regret_columns(regrets: Floats, sets: Floats, confidence: float) -> dict[str, object]:

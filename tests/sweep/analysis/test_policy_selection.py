@@ -102,10 +102,10 @@ def test_the_median_choice_is_one_rate_for_all_games(games: tuple[pd.DataFrame, 
     rate = normalized.median(axis=1).idxmax()
     chosen = table[(table["selector"] == "online median") & (table["env"] != "all")]
     assert chosen["chosen"].tolist() == [f"{rate:.4g}"] * 3
-    assert (chosen["improvement"] == 0).all()
+    assert (chosen["gain"] == 0).all()
     best = _row(table, envs[0], "online best")
     value = _wide(*games, envs[0], "return_mean").mean()
-    assert best["improvement"] == pytest.approx(100 * (value.max() - value[rate]) / abs(value[rate]))
+    assert best["gain"] == pytest.approx(100 * (value.max() - value[rate]) / abs(value[rate]))
 
 
 def test_without_normalised_returns_the_median_is_of_places_between_worst_and_best(
@@ -236,7 +236,7 @@ def test_groups_do_not_touch_each_other(games: tuple[pd.DataFrame, pd.DataFrame]
     together = policy_selection(trials, metrics)
     mine = together[together["env"] == "atari/Zaxxon"].reset_index(drop=True)
     keep = (alone["selector"] != "online median").to_numpy()
-    columns = [c for c in alone.columns if not c.startswith("improvement")]
+    columns = [c for c in alone.columns if not c.startswith("gain")]
     pd.testing.assert_frame_equal(alone.loc[keep, columns], mine.loc[keep, columns])
 
 
