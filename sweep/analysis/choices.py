@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from sweep.analysis.frames import CONFIGURATION_FIELDS, content, require_columns, varying
+from sweep.analysis.frames import content, require_columns, varying
 
 CONFIGURATION: Final = "configuration"
 """Stands for whole configurations, everything but the seed."""
@@ -51,7 +51,7 @@ def choices(included: pd.DataFrame, of: str) -> Choices:
     ordered = sorted(cells, key=lambda text: (_number(cells[text]), text))
     place = {text: i for i, text in enumerate(ordered)}
     code = np.array([place[text] for text in included[of].map(content)], dtype=np.int64)
-    others = [field for field in varying(included) if field != of and field in CONFIGURATION_FIELDS]
+    others = [field for field in varying(included) if field != of]
     unlike = [field for field in others if _levels_differ(included[field], code)]
     return Choices(
         tuple(cells[text] for text in ordered),

@@ -37,7 +37,7 @@ def policy_selection(
     outcome: str = "return_mean",
     *,
     of: str = "learning_rate",
-    selectors: Sequence[str] = SELECTORS,
+    selectors: Sequence[str] | None = None,
     steps: Sequence[float] | None = None,
     valued: Valued = "mean",
     valued_at: Literal["end", "step"] = "end",
@@ -50,10 +50,11 @@ def policy_selection(
     """Simple regret (`regret`: 0 best, 1 worst) of choosing a value of ``of`` by a measure, per environment x space.
 
     A candidate is a value of the hyperparameter ``of``, or with "configuration" everything but the seed. Each seed
-    chooses among its own trials by each of ``selectors``, "measure:max" or "measure:min", as the measure stood at
-    each of ``steps`` (gradient steps; by default the end). The chosen candidate counts by its ``outcome`` averaged
-    over seeds (``valued`` "mean": what is chosen is a value of a hyperparameter) or in that seed alone ("own"), at the
-    end of training or (``valued_at`` "step") when it was chosen. Equal scores share the choice. Beside them stand:
+    chooses among its own trials by each of ``selectors``, "measure:max" or "measure:min" (by default `SELECTORS` and
+    `FQE`, where the metrics have them), as the measure stood at each of ``steps`` (gradient steps; by default the end).
+    The chosen candidate counts by its ``outcome`` averaged over seeds (``valued`` "mean": what is chosen is a value of
+    a hyperparameter) or in that seed alone ("own"), at the end of training or (``valued_at`` "step") when it was
+    chosen. Equal scores share the choice. Beside them stand:
 
     - "online best", the candidate that is worth most: regret 0;
     - "online median", the one candidate for all environments of a space with the highest median over them of
@@ -72,10 +73,7 @@ def policy_selection(
     not taken give a row with a note. Raises `AnalysisError` for a missing column and an option that is not allowed.
     """
     check_bootstrap(draws, confidence)
-    chosen_by = [
-        *selectors,
-        *([f"{FQE}:max"] if FQE in metrics.columns and FQE not in str(selectors) else []),
-    ]
+    chosen_by = _selectors(metrics, selectors)
     measures = [rule_of(selector)[0] for selector in chosen_by]
     _check(valued=(valued, ("mean", "own")), valued_at=(valued_at, ("end", "step")))
     require_columns(trials, ("seed",), "trials")
@@ -123,6 +121,14 @@ def policy_selection(
     return pd.DataFrame(rows, columns=columns).astype(
         types | dict.fromkeys(("step", "n_candidates", "n_seeds"), "Int64")
     )
+
+
+def _selectors(metrics: pd.DataFrame, given: Sequence[str] | None) -> list[str]:
+    usual = [*SELECTORS, f"{FQE}:max"]
+    chosen = [s for s in usual if rule_of(s)[0] in metrics.columns] if given is None else list(given)
+    if not chosen:
+        raise AnalysisError("selectors: none is left; name measures with a direction, such as srank:max.")
+    return chosen
 
 
 def _rows(

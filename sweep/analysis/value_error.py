@@ -24,7 +24,7 @@ def value_error(
     metrics: pd.DataFrame,
     measure: str = "srank",
     *,
-    values: Sequence[str] = VALUE_ERRORS,
+    values: Sequence[str] | None = None,
     within: Sequence[str] = (),
     draws: int = 2000,
     seed: int = 0,
@@ -32,7 +32,8 @@ def value_error(
     allow_pruned: bool = False,
     min_configurations: int = MINIMUM_CONFIGURATIONS,
 ) -> pd.DataFrame:
-    """`correlation` of ``measure``, a rank, with each of ``values`` that was measured, per environment x space.
+    """`correlation` of ``measure``, a rank, with each of ``values`` that was measured (by default, of
+    `VALUE_ERRORS`), per environment x space.
 
     Columns: those of `correlation`, whose ``outcome`` names the value's error, then ``spearman_p_holm``, Holm's p over
     the environments of a space (the family that Figure 29 looks at), and ``association``: "anti-correlated" or
@@ -76,7 +77,7 @@ def value_error_trials(
     metrics: pd.DataFrame,
     measure: str = "srank",
     *,
-    values: Sequence[str] = VALUE_ERRORS,
+    values: Sequence[str] | None = None,
     allow_pruned: bool = False,
 ) -> pd.DataFrame:
     """The points of Figure 29: one row per space, trial and value error, as they stand behind `value_error`.
@@ -97,12 +98,16 @@ def value_error_trials(
     return table[["env", "space", "trial_id", *beside, measure, "outcome", "value"]]
 
 
-def _measured(metrics: pd.DataFrame, values: Sequence[str]) -> list[str]:
+def _measured(metrics: pd.DataFrame, values: Sequence[str] | None) -> list[str]:
     """Those of ``values`` that somebody measured; if nobody any, the first, to be refused with its numbers."""
-    if not values:
-        raise AnalysisError(f"values: name at least one measure, such as {', '.join(VALUE_ERRORS)}.")
-    require_columns(metrics, ("trial_id", "step", *values), "metrics")
-    return [name for name in values if metrics[name].notna().any()] or list(values[:1])
+    wanted = [name for name in VALUE_ERRORS if name in metrics.columns] if values is None else list(values)
+    if not wanted:
+        raise AnalysisError(
+            f"values={','.join(values or ())}: no error of values to look at; name a column of the metrics, such as "
+            f"{', '.join(VALUE_ERRORS)}."
+        )
+    require_columns(metrics, ("trial_id", "step", *wanted), "metrics")
+    return [name for name in wanted if metrics[name].notna().any()] or wanted[:1]
 
 
 def _worth_showing(

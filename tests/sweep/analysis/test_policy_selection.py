@@ -218,6 +218,16 @@ def test_a_fitted_q_evaluation_is_used_where_there_is_one(games: tuple[pd.DataFr
     assert _row(table, "atari/Asterix", "fqe_value:max")["regret"] == 0
 
 
+def test_usual_measures_that_the_metrics_lack_are_not_asked_for(
+    games: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    trials, metrics = games
+    table = policy_selection(trials, metrics.drop(columns=["td_error", "q_mean"]))
+    assert set(table["selector"]) == {
+        *("online best", "online median", "random", "srank:max", "dead_units:min")
+    }
+
+
 def test_refusals_come_with_numbers(games: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     trials, metrics = games
     two = trials[trials["learning_rate"] < 5e-5]
@@ -243,6 +253,7 @@ def test_groups_do_not_touch_each_other(games: tuple[pd.DataFrame, pd.DataFrame]
 @pytest.mark.parametrize(
     ("options", "says"),
     [
+        ({"selectors": []}, "name measures with a direction"),
         ({"selectors": ["srank"]}, "write it as srank:max"),
         ({"selectors": ["srank:up"]}, "not a measure with a direction"),
         ({"selectors": ["rank:max"]}, "no column 'rank'"),

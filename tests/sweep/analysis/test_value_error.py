@@ -67,6 +67,16 @@ def test_an_error_that_was_not_measured_has_no_rows(sweep: tuple[pd.DataFrame, p
     assert nothing["association"].isna().all()
 
 
+def test_tables_without_some_of_the_errors_are_looked_at_for_the_others(
+    sweep: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    trials, metrics = sweep
+    table = value_error(trials, metrics.drop(columns=["value_error", "value_bias"]))
+    assert set(table["outcome"]) == {"value_gap"}
+    with pytest.raises(AnalysisError, match="no error of values to look at"):
+        value_error(trials, metrics[["trial_id", "step", "srank"]])
+
+
 def test_points_are_the_trials_that_count(sweep: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     trials, metrics = sweep
     trials = trials.assign(status=["diverged"] + ["finished"] * (len(trials) - 1))
@@ -82,7 +92,7 @@ def test_points_are_the_trials_that_count(sweep: tuple[pd.DataFrame, pd.DataFram
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"values": []}, "name at least one measure, such as value_error"),
+        ({"values": []}, "name a column of the metrics, such as value_error"),
         ({"values": ["error"]}, "no column 'error'"),
         ({"draws": 3}, "at least 100"),
     ],
