@@ -1,6 +1,8 @@
 """Analysis of a sweep: functions from the store's DataFrames to tidy DataFrames."""
 
 from sweep.analysis.aggregate import aggregate
+from sweep.analysis.audit import audit
+from sweep.analysis.audit_verdict import audit_verdict
 from sweep.analysis.contrast import correlation_contrast
 from sweep.analysis.correlation import correlation, regression_line
 from sweep.analysis.curves import curves
@@ -20,6 +22,7 @@ from sweep.analysis.policy_selection import policy_selection
 from sweep.analysis.profiles import profiles
 from sweep.analysis.rank_by_lr import rank_by_lr
 from sweep.analysis.robustness import robustness
+from sweep.analysis.sensitivity_table import sensitivity
 from sweep.analysis.simpson import simpson
 from sweep.analysis.specification_curve import specification_curve
 from sweep.analysis.specification_summary import specification_summary
@@ -33,6 +36,8 @@ __all__ = [
     "AnalysisError",
     "Difference",
     "aggregate",
+    "audit",
+    "audit_verdict",
     "classify",
     "configuration_codes",
     "correlation",
@@ -56,6 +61,7 @@ __all__ = [
     "rank_by_lr",
     "regression_line",
     "robustness",
+    "sensitivity",
     "simpson",
     "specification_curve",
     "specification_summary",

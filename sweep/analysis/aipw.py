@@ -31,7 +31,7 @@ _STEPS: Final = 25
 _STEPS_OF_A_DRAW: Final = 3
 # Trials x draws held at once; floating-point operations that the draws may take before they are made fewer.
 _CHUNK: Final = 2_000_000
-_BUDGET: Final = 4e10
+_BUDGET: Final = 2e10
 _FEWEST_DRAWS: Final = 200
 
 Sides = npt.NDArray[np.bool_]

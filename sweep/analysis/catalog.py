@@ -6,6 +6,8 @@ from typing import Any, Final
 import pandas as pd
 
 from sweep.analysis.aggregate import TABLE as AGGREGATE
+from sweep.analysis.audit import TABLE as AUDIT
+from sweep.analysis.audit_verdict import TABLE as AUDIT_VERDICT
 from sweep.analysis.correlation import TABLE as CORRELATION
 from sweep.analysis.curves import curves
 from sweep.analysis.dose_response import SUMMARY as DOSE_RESPONSE_SUMMARY
@@ -22,6 +24,7 @@ from sweep.analysis.policy_selection import TABLE as POLICY_SELECTION
 from sweep.analysis.profiles import TABLE as PROFILES
 from sweep.analysis.rank_by_lr import TABLE as RANK_BY_LR
 from sweep.analysis.robustness import TABLE as ROBUSTNESS
+from sweep.analysis.sensitivity_table import TABLE as SENSITIVITY
 from sweep.analysis.simpson import TABLE as SIMPSON
 from sweep.analysis.specification_curve import TABLE as SPECIFICATION_CURVE
 from sweep.analysis.specification_summary import TABLE as SPECIFICATION_SUMMARY
@@ -84,6 +87,9 @@ _TABLES: Final = (
     ),
     CORRELATION,
     SIMPSON,
+    AUDIT,
+    AUDIT_VERDICT,
+    SENSITIVITY,
     AGGREGATE,
     PROFILES,
     IMPROVEMENT,
@@ -99,12 +105,12 @@ _TABLES: Final = (
     THRESHOLD_ATE,
     THRESHOLD_CURVE,
     ROBUSTNESS,
-    DOSE_RESPONSE,
-    DOSE_RESPONSE_SUMMARY,
+    VARIANCE_COMPONENTS,
     SPECIFICATION_CURVE,
     SPECIFICATION_SUMMARY,
+    DOSE_RESPONSE,
+    DOSE_RESPONSE_SUMMARY,
     EQUIVALENCE,
-    VARIANCE_COMPONENTS,
 )
 
 TABLES: Final[Mapping[str, Table]] = {table.name: table for table in _TABLES}

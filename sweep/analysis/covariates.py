@@ -7,7 +7,7 @@ most configurations share are a block: one column each.
 """
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -73,12 +73,15 @@ class Covariates:
         )
 
 
-def covariates(frame: pd.DataFrame, *, most: float = MOST_COEFFICIENTS) -> Covariates:
+def covariates(
+    frame: pd.DataFrame, found: Sequence[Grouping] | None = None, *, most: float = MOST_COEFFICIENTS
+) -> Covariates:
     """The hyperparameters that vary among trials ``frame``, which has ``configuration``.
 
-    In the richest form that takes at most ``most`` coefficients a configuration, else as lines.
+    In the richest form that takes at most ``most`` coefficients a configuration, else as lines. ``found``: their
+    `groupings`, where they are there already.
     """
-    found = groupings(frame)
+    found = groupings(frame) if found is None else found
     clusters = int(frame["configuration"].nunique())
     chosen = Covariates({}, {}, _seed_block(frame), clusters)
     for form in _FORMS:

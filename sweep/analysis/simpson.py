@@ -28,14 +28,14 @@ from sweep.analysis.samples import (
     Sample,
     check_bootstrap,
 )
+from sweep.analysis.sesoi import SESOI, Sesoi, negligible
 from sweep.analysis.table import BOOTSTRAP, MEASURE, SAMPLE, Option, Table, pair
 from sweep.analysis.within_groups import (
     FEWEST_CONFIGURATIONS,
+    OWN_UNITS,
     OwnSlopes,
     Points,
-    check_smallest_effect,
     flip_share,
-    negligible,
     points_of,
 )
 
@@ -58,7 +58,8 @@ def simpson(
     *,
     groups: Sequence[str] | None = None,
     within: Sequence[str] = (),
-    smallest_effect: float | None = None,
+    sesoi: float | None = None,
+    unit: str = "outcome",
     draws: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
@@ -84,14 +85,14 @@ def simpson(
     hyperparameters. ``flip_share`` is the share of bootstrap draws of configurations in which pooled and within slope
     have opposite signs.
 
-    ``verdict`` is a word of `agreement`, from intervals alone; for "vanishes", ``smallest_effect`` declares, in
-    standard deviations of the outcome per standard deviation of the measure, what is too little to matter.
+    ``verdict`` is a word of `agreement`, from intervals alone; for "vanishes", ``sesoi`` declares the smallest effect
+    of interest, in outcome (``unit`` "outcome") or its deviations ("sd") per standard deviation of the measure.
 
-    Raises `AnalysisError` for a missing column, draws < 100, a confidence outside (0, 1), a smallest effect that is
-    not positive.
+    Raises `AnalysisError` for a missing column, draws < 100, a confidence outside (0, 1), a sesoi that is not
+    positive, and an unknown unit.
     """
     check_bootstrap(draws, confidence)
-    check_smallest_effect(smallest_effect)
+    declared = Sesoi.of(sesoi, unit)
     require_columns(trials, groups or (), "trials")
     table: list[dict[str, object]] = []
     for sample in apart_and_together(
@@ -107,7 +108,7 @@ def simpson(
         if sample.refusal is not None:
             table.append(shared)
             continue
-        rows = _rows(sample, measure, outcome, groups, smallest_effect, confidence, (draws, seed))
+        rows = _rows(sample, measure, outcome, groups, declared, confidence, (draws, seed))
         table.extend(shared | row for row in rows)
     keys = ["env", "space", *(name for name in within if name != "env")]
     frame = pd.DataFrame(table, columns=list(dict.fromkeys((*keys, *SIMPSON_COLUMNS))))
@@ -156,7 +157,9 @@ class _Apart:
     def equality(self) -> tuple[float, float]:
         return self.own.equality()
 
-    def row(self, p_holm: float, smallest_effect: float | None) -> dict[str, object]:
+    def row(self, p_holm: float, sesoi: Sesoi | None) -> dict[str, object]:
+        deviation, own = float(self.points.y.std(ddof=1)), self.points.scale == OWN_UNITS
+        bound = np.nan if sesoi is None else sesoi.bound(deviation, own)
         pooled, within = (_interval(slope, self.confidence) for slope in (self.pooled, self.within))
         row: dict[str, object] = {
             "group": self.grouping.name,
@@ -165,8 +168,8 @@ class _Apart:
                 within,
                 self.difference[0],
                 bool(p_holm < 1 - self.confidence),
-                first_negligible=negligible(self.pooled, smallest_effect, self.confidence),
-                second_negligible=negligible(self.within, smallest_effect, self.confidence),
+                first_negligible=negligible(self.pooled, bound, self.confidence),
+                second_negligible=negligible(self.within, bound, self.confidence),
             ),
             "n_groups": len(self.grouping.labels),
             "smallest_group": int(self.grouping.sizes.min()),
@@ -233,7 +236,7 @@ def _rows(
     measure: str,
     outcome: str,
     groups: Sequence[str] | None,
-    smallest_effect: float | None,
+    sesoi: Sesoi | None,
     confidence: float,
     bootstrap: tuple[int, int],
 ) -> list[dict[str, object]]:
@@ -261,7 +264,7 @@ def _rows(
     differ = holm([one.difference[1].p for one in apart])
     equal = holm([one.equality[1] for one in apart])
     for one, p_differ, p_equal in zip(apart, differ, equal, strict=True):
-        row = one.row(p_differ, smallest_effect) | {"interaction_p_holm": p_equal}
+        row = one.row(p_differ, sesoi) | {"interaction_p_holm": p_equal}
         notes = [n for n in (row["note"], dropped if one.points is points else None) if n]
         rows.append(row | {"note": "; ".join(map(str, notes)) or None})
     return rows
@@ -284,10 +287,7 @@ TABLE: Final = Table(
     {
         **MEASURE,
         "groups": Option("names", "Hyperparameters to group by [default: all that vary]."),
-        "smallest_effect": Option(
-            "number",
-            "What is too little to matter, in standard deviations of the outcome per one of the measure.",
-        ),
+        **SESOI,
         **SAMPLE,
         **BOOTSTRAP,
     },

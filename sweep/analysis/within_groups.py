@@ -11,7 +11,6 @@ from scipy import stats
 from sweep.analysis.association import Floats
 from sweep.analysis.clustered_slope import Slope
 from sweep.analysis.environments import standardised
-from sweep.analysis.frames import AnalysisError
 from sweep.analysis.grouping import Grouping
 from sweep.analysis.rank_association import Codes
 from sweep.analysis.samples import MINIMUM_CONFIGURATIONS, TOGETHER, Sample
@@ -172,25 +171,3 @@ def points_of(
     if not len(points.x) or points.clusters < MINIMUM_CONFIGURATIONS:
         return f"refused: {len(points.x)} trials are left; {note}", None
     return points, note
-
-
-def check_smallest_effect(smallest_effect: float | None) -> None:
-    """Raise `AnalysisError` unless it is positive, or not declared."""
-    if smallest_effect is not None and not smallest_effect > 0:
-        raise AnalysisError(
-            f"smallest_effect={smallest_effect}: must be above 0, in standard deviations of the outcome per standard "
-            "deviation of the measure, such as 0.1; leave it out to declare none."
-        )
-
-
-def negligible(slope: Slope | None, smallest_effect: float | None, confidence: float) -> bool:
-    """Whether two one-sided tests at 1 - ``confidence`` both place the slope within the smallest effect of interest.
-
-    ``smallest_effect`` is in standard deviations of the outcome; at a confidence of 95 % the 90 % interval must lie
-    within it (Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15:657).
-    """
-    if slope is None or smallest_effect is None or not confidence > 0.5:
-        return False
-    bound = smallest_effect * float(slope.y.std(ddof=1))
-    inner = slope.interval(2 * confidence - 1)
-    return bool(-bound < inner.low and inner.high < bound)

@@ -50,10 +50,10 @@ def test_a_reversal_is_found_where_it_is_and_nowhere_else() -> None:
 def test_an_association_that_a_hyperparameter_makes_vanishes_only_when_too_little_is_declared() -> None:
     trials, metrics, _ = observed_confounding(np.random.default_rng(1), 100, 4, 0.0)
     assert _row(simpson(trials, metrics), "learning_rate")["verdict"] == "shrinks"
-    declared = simpson(trials, metrics, smallest_effect=0.3)
+    declared = simpson(trials, metrics, sesoi=0.3, unit="sd")
     assert _row(declared, "learning_rate")["verdict"] == "vanishes"
     assert _row(declared, "activation")["verdict"] == "agrees"
-    assert _row(simpson(trials, metrics, smallest_effect=0.01), "learning_rate")["verdict"] == "shrinks"
+    assert _row(simpson(trials, metrics, sesoi=0.01), "learning_rate")["verdict"] == "shrinks"
 
 
 def test_slopes_are_those_of_statsmodels_per_standard_deviation() -> None:
@@ -168,7 +168,8 @@ def test_an_environment_where_nothing_varies_is_left_out_and_named() -> None:
         ({"groups": ["flavour"]}, "no column 'flavour'"),
         ({"draws": 10}, "at least 100"),
         ({"confidence": 1.5}, "between 0 and 1"),
-        ({"smallest_effect": 0.0}, "smallest_effect=0.0: must be above 0"),
+        ({"sesoi": 0.0}, "sesoi=0.0: must be above 0"),
+        ({"sesoi": 0.1, "unit": "percent"}, "unit=percent: must be outcome"),
     ],
 )
 def test_wrong_questions_name_what_is_allowed(options: dict[str, object], says: str) -> None:
