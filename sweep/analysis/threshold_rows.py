@@ -20,7 +20,7 @@ LAST: Final = ("kind", "confidence", "draws", "note")
 
 OPTIONS: Final[Mapping[str, Option]] = {
     **MEASURE,
-    "quantiles": Option("numbers", "Of the measure, where the trials are divided."),
+    "quantiles": Option("numbers", "Of the measure, where the trials are divided, such as 0.25,0.5."),
     **BY,
     **SAMPLE,
     "min_side": Option(
