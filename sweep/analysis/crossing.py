@@ -15,6 +15,8 @@ from sweep.analysis.samples import FEW_CONFIGURATIONS, Sample
 
 SKEWED: Final = 0.05
 """Correlation between two factors from which they are said not to be orthogonal."""
+_CHANCE: Final = 0.25
+"""Most that is put down to chance, however few configurations there are."""
 _ALIGNED: Final = 0.999
 _MOST_NAMED: Final = 4
 
@@ -25,12 +27,16 @@ def cells(sample: Sample, factors: Factors) -> tuple[int, int]:
 
 
 def randomised(sample: Sample, factors: Factors) -> bool:
-    """Whether the levels were set by a design: the study says so, or the planned trials cross them evenly."""
+    """Whether the levels were set by a design: the study says so, or the planned trials cross them, or as good as.
+
+    Levels drawn at random, independently, go together a little by chance.
+    """
     if factors.known:
         return True
+    chance = 3 / np.sqrt(len(sample.planned["configuration"].unique()))
     across = np.abs(_correlations(factors.cells(sample.planned)))
     np.fill_diagonal(across, 0.0)
-    return bool(across.max(initial=0.0) < SKEWED)
+    return bool(across.max(initial=0.0) < max(SKEWED, min(chance, _CHANCE)))
 
 
 def nearest(model: FactorialModel, k: int) -> tuple[float, str]:
@@ -55,6 +61,13 @@ def aliases(sample: Sample, factors: Factors, k: int) -> list[str]:
     return found
 
 
+def one_level(model: FactorialModel, k: int) -> str:
+    """Which level of factor ``k``, of which one is left, has no trial any more."""
+    factor = model.factors.factors[k]
+    gone = factor.control if model.signs[0, k] > 0 else factor.treatment
+    return f"no trial with {factor.name}={gone} is left to compare"
+
+
 def inseparable(model: FactorialModel, k: int) -> str:
     """What factor ``k``, whose effect is not estimable, cannot be told from."""
     name, (correlation, other) = model.factors.factors[k].name, nearest(model, k)
@@ -69,11 +82,19 @@ def design_notes(sample: Sample, model: FactorialModel, outcome: str) -> list[st
     notes = []
     if model.left_out:
         notes.append(f"not in the model: {', '.join(model.left_out)}")
+    stuck = [
+        f"{factor.name}={factor.treatment if model.signs[0, k] > 0 else factor.control}"
+        for k, factor in enumerate(model.factors.factors)
+        if k not in model.varying
+    ]
+    if stuck:
+        notes.append(f"all trials that are left have {', '.join(stuck)}: effects are effects there")
     missing = _missing(sample, model.factors)
     if missing:
-        named = "; ".join(missing[:_MOST_NAMED]) + ("; …" if len(missing) > _MOST_NAMED else "")
+        # Many are not worth naming: the trials left out at each level say where they are.
+        named = f": {'; '.join(missing)}" if len(missing) <= _MOST_NAMED else ""
         planned = cells(sample, model.factors)[1]
-        notes.append(f"{len(missing)} of {planned} combinations have no trial: {named}")
+        notes.append(f"{len(missing)} of {planned} combinations have no trial{named}")
     if outcome == "return_mean" and len(sample.included["env"].unique()) > 1:
         notes.append("returns of several environments on their own scales: return_normalized has one scale")
     if not randomised(sample, model.factors):

@@ -33,6 +33,8 @@ class FactorialModel:
     factors: Factors
     signs: Floats
     """``[T, K]``"""
+    varying: tuple[int, ...]
+    """The factors that still have both levels: those in the model."""
     products: tuple[tuple[int, int], ...]
     """Which two factors each interaction is of; none where there are main effects only."""
     blocks: tuple[str, ...]
@@ -47,7 +49,7 @@ class FactorialModel:
         parts = [
             f"{count} {what}{'' if count == 1 else 's'}"
             for count, what in (
-                (len(self.factors.factors), "main effect"),
+                (len(self.varying), "main effect"),
                 (len(self.products), "interaction"),
             )
             if count
@@ -66,13 +68,13 @@ class FactorialModel:
     def main_effect(self, k: int) -> Floats:
         """The combination of coefficients that is the effect of factor ``k``, averaged over the others' levels."""
         combination = np.zeros(self.squares.x.shape[1])
-        combination[1 + k] = 2.0
+        combination[1 + self.varying.index(k)] = 2.0
         return combination
 
     def interaction(self, i: int) -> Floats:
         """Difference of the first factor's effect between the second's levels: four times the coefficient."""
         combination = np.zeros(self.squares.x.shape[1])
-        combination[1 + self.signs.shape[1] + i] = 4.0
+        combination[1 + len(self.varying) + i] = 4.0
         return combination
 
     def from_control(self, changed: Sequence[int]) -> Floats:
@@ -81,8 +83,9 @@ class FactorialModel:
         after = before.copy()
         after[list(changed)] = 1.0
         combination = np.zeros(self.squares.x.shape[1])
-        terms = [after - before] + [[after[a] * after[b] - before[a] * before[b]] for a, b in self.products]
-        combination[1 : 1 + len(before) + len(self.products)] = np.concatenate(terms)
+        terms = [after[k] - before[k] for k in self.varying]
+        terms += [after[a] * after[b] - before[a] * before[b] for a, b in self.products]
+        combination[1 : 1 + len(terms)] = terms
         return combination
 
     @cached_property
@@ -94,11 +97,13 @@ class FactorialModel:
 def factorial_model(sample: Sample, factors: Factors, interactions: bool | None) -> FactorialModel:
     """The model of the included trials; ``interactions`` None puts them in where the design carries them."""
     signs = factors.cells(sample.included)
-    base = np.column_stack([np.ones(len(signs)), signs])
+    varying = tuple(int(k) for k in np.flatnonzero((signs != signs[:1]).any(axis=0)))
+    base = np.column_stack([np.ones(len(signs)), signs[:, varying]])
     blocks, dummies, left_out = _blocks(sample, factors, base)
-    x, pairs = model_columns(signs, dummies, sample.clusters, interactions)
+    x, pairs = model_columns(signs[:, varying], dummies, sample.clusters, interactions)
+    products = tuple((varying[a], varying[b]) for a, b in pairs)
     squares = LeastSquares(x, sample.configuration)
-    return FactorialModel(factors, signs, pairs, blocks, left_out, squares)
+    return FactorialModel(factors, signs, varying, products, blocks, left_out, squares)
 
 
 def model_columns(

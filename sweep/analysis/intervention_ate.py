@@ -131,9 +131,8 @@ def _estimate(
     sample: Sample, model: FactorialModel, k: int, outcome: str, confidence: float, notes: list[str]
 ) -> dict[str, object]:
     factor, y, signs = model.factors.factors[k], sample.values(outcome), model.signs[:, k]
-    for there, word in ((signs < 0, factor.control), (signs > 0, factor.treatment)):
-        if not there.any():
-            return {"note": f"refused: no trial with {factor.name}={word} is left to compare"}
+    if k not in model.varying:
+        return {"note": f"refused: {crossing.one_level(model, k)}"}
     correlation, other = crossing.nearest(model, k)
     row: dict[str, object] = {"max_correlation": abs(correlation)}
     combination = model.main_effect(k)

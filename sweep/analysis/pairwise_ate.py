@@ -102,9 +102,9 @@ def _rows(sample: Sample, factors: Factors, outcome: str, confidence: float) -> 
     model = factorial_model(sample, factors, True)
     notes = crossing.design_notes(sample, model, outcome)
     y = sample.values(outcome)
-    for i, ((a, b), row) in enumerate(zip(pairs, rows, strict=True)):
-        row |= {"model": model.words, **_estimate(model, i, y, confidence, notes)}
-        row |= _cells(sample, model, (a, b), y, confidence)
+    for pair, row in zip(pairs, rows, strict=True):
+        row |= {"model": model.words, **_estimate(model, pair, y, confidence, notes)}
+        row |= _cells(sample, model, pair, y, confidence)
     for name, to in (("effect_p", "p_bh"), ("interaction_p", "interaction_p_bh")):
         p = np.array([row.get(name, np.nan) for row in rows], dtype=float)
         for row, adjusted in zip(rows, benjamini_hochberg(p), strict=True):
@@ -125,11 +125,14 @@ def _about(factors: Factors, a: int, b: int) -> dict[str, object]:
 
 
 def _estimate(
-    model: FactorialModel, i: int, y: Floats, confidence: float, notes: list[str]
+    model: FactorialModel, pair: tuple[int, int], y: Floats, confidence: float, notes: list[str]
 ) -> dict[str, object]:
-    squares, (a, b) = model.squares, model.products[i]
-    both, interaction = model.from_control((a, b)), model.interaction(i)
-    names = " and ".join(model.factors.factors[k].name for k in (a, b))
+    for k in pair:
+        if k not in model.varying:
+            return {"note": f"refused: {crossing.one_level(model, k)}"}
+    squares = model.squares
+    both, interaction = model.from_control(pair), model.interaction(model.products.index(pair))
+    names = " and ".join(model.factors.factors[k].name for k in pair)
     if not (squares.estimable(both) and squares.estimable(interaction)):
         return {
             "note": f"refused: {names} together cannot be told from other interactions in "
@@ -139,7 +142,7 @@ def _estimate(
     product, around = squares.interval(squares.contrast(interaction), y, confidence)
     if not (interval.exists and around.exists):
         return {"note": f"refused: {model.no_spread}"}
-    alone = [squares.contrast(model.from_control((k,))).weights @ y for k in (a, b)]
+    alone = [squares.contrast(model.from_control((k,))).weights @ y for k in pair]
     return {
         "effect": effect,
         "effect_low": interval.low,
@@ -159,9 +162,11 @@ def _cells(
     sample: Sample, model: FactorialModel, pair: tuple[int, int], y: Floats, confidence: float
 ) -> dict[str, object]:
     """The difference between the trials of two cells that agree in everything else."""
+    at = list(model.varying)
     other = -np.ones(model.signs.shape[1])
     other[list(pair)] = 1.0
-    control, both = (model.signs == -1).all(axis=1), (model.signs == other).all(axis=1)
+    control = (model.signs[:, at] == -1).all(axis=1)
+    both = (model.signs == other)[:, at].all(axis=1) & (model.signs[:, list(pair)] == 1).all(axis=1)
     same = [name for name in (*model.blocks, *model.left_out, "seed") if name in sample.included.columns]
     keys = [
         tuple(row)

@@ -189,6 +189,10 @@ def test_a_factor_with_one_level_left_is_refused_with_the_level_that_is_gone() -
     )
     assert np.isnan(table.loc["learning_rate", "effect"])
     assert np.isfinite(table.loc["activation", "effect"])
+    note = table.loc["activation", "note"]
+    assert "all trials that are left have learning_rate=3e-05: effects are effects there" in note
+    assert "8 of 16 combinations have no trial" in note
+    assert "no trial: " not in note
 
 
 def test_factors_that_change_together_in_the_trials_left_are_refused() -> None:
@@ -229,6 +233,15 @@ def test_trials_that_nothing_crossed_are_not_called_randomised() -> None:
     table = intervention_ate(trials, measured(trials, srank=rng.normal(size=len(trials))))
     assert table["kind"].unique().tolist() == ["associational"]
     assert table["note"].str.contains("no design is known that set them").all()
+
+
+def test_levels_that_were_drawn_independently_are_randomised_without_a_known_design() -> None:
+    axes = {"activation": ["relu", "tanh"], "learning_rate": {"low": 1e-5, "high": 1e-2, "scale": "log"}}
+    axes |= {"batch_size": [32, 64], "dropout": [0.0, 0.1]}
+    trials = trials_of(study(axes, design={"kind": "random", "n": 80}), known=False)  # type: ignore[arg-type]
+    table = intervention_ate(trials, measured(trials, srank=np.random.default_rng(15).normal(size=80)))
+    assert table["max_correlation"].max() > 0.05
+    assert table["kind"].unique().tolist() == ["randomised"]
 
 
 def test_a_number_drawn_at_random_stays_out_of_the_model_and_is_named() -> None:

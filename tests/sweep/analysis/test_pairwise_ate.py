@@ -140,6 +140,25 @@ def test_a_lost_control_cell_leaves_the_model_and_says_so() -> None:
     assert "1 of 16 combinations have no trial: activation=relu" in row["note"]
 
 
+def test_a_factor_of_which_one_level_is_left_takes_its_own_pairs_along_only() -> None:
+    trials = trials_of(study({**AXES, "dropout": [0.0, 0.1]}, 2))
+    y = outcome(trials, np.random.default_rng(9))
+    trials.loc[trials["sam_weight"] == 0.0, "status"] = "diverged"
+    table = by_pair(pairwise_ate(trials, measured(trials, srank=y)))
+    lost = table["note"].str.startswith("refused: no trial with sam_weight=0 is left to compare")
+    assert [pair for pair, gone in lost.items() if gone] == [
+        pair for pair in table.index if "sam_weight" in pair
+    ]
+    row = table.loc[("activation", "learning_rate")]
+    assert row["effect_low"] < -3 < row["effect_high"]
+    assert (row["n_control_cell"], row["n_pair_cell"], row["model"]) == (
+        2,
+        2,
+        "4 main effects, 6 interactions, blocks: seed",
+    )
+    assert "all trials that are left have sam_weight=0.05: effects are effects there" in row["note"]
+
+
 def test_designs_without_pairs_are_refused() -> None:
     one = trials_of(study({"activation": ["relu", "tanh"]}, 6))
     note = pairwise_ate(one, measured(one, srank=np.arange(12.0)), min_configurations=3)["note"]
