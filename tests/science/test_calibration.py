@@ -23,7 +23,8 @@ CALIBRATION = page_script()
 
 
 def rows_of_the_page():
-    lines = [line for line in CALIBRATION.PAGE.read_text().splitlines() if line.startswith("| ")]
+    text = CALIBRATION.PAGE.read_text().split("## What the audit says")[0]
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {(row[0], row[1]): row for row in cells if row[0] != "Method"}
 
