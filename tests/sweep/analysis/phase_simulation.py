@@ -60,7 +60,7 @@ def simulated(kind: str, points: int, noise: float, memory: float, rng: np.rando
 
 
 def judged(curve: Simulated) -> tuple[bool, list[float], list[tuple[float, bool]]]:
-    """Whether each phase is rightly there or not; if so, how far off turns are; every confidence, and if it is right."""
+    """Whether each phase is rightly there or not; if so, how far off turns are; each confidence, and if it is right."""
     found = curve.found().phases
     right = [(phase.begin is not None) == there for phase, there in zip(found, curve.present, strict=True)]
     off = []
