@@ -11,10 +11,11 @@ from sweep.analysis.samples import Sample, samples
 from sweep.analysis.table import Option
 
 COMBINED: Final = "combined"
+NO_TYPES: Final = "none"
 BY: Final = {
     "by": Option(
         "text",
-        'Also each value of this hyperparameter by itself; "" for none [default: activation, where there is one].',
+        "Also each value of this hyperparameter by itself, or none [default: activation, where there is one].",
     )
 }
 
@@ -30,18 +31,18 @@ def samples_by_type(
 ) -> Iterator[Sample]:
     """`samples` per environment x space (x ``within``), with a key ``type``: `COMBINED`, then each value of ``by``.
 
-    ``by`` is a column of ``trials``; None is activation where the trials have it, "" none. Of one value alone there are
-    no types: they would repeat the combined row. ``options`` go to `samples`. Raises `AnalysisError` for a missing
-    column and where ``by`` is also among ``within``.
+    ``by`` is a column of ``trials``; None is activation where the trials have it; "none" (or "") makes no types, and
+    neither does a single value: it would repeat the combined row. ``options`` go to `samples`. Raises `AnalysisError`
+    for a missing column and where ``by`` is also among ``within``.
     """
     if by is None:
-        by = "activation" if "activation" in trials.columns and "activation" not in within else ""
+        by = "activation" if "activation" in trials.columns and "activation" not in within else NO_TYPES
     parts: dict[tuple[object, ...], list[Sample]] = {}
-    if by:
+    if by not in (NO_TYPES, ""):
         require_columns(trials, (by,), "trials")
         if by in within:
             raise AnalysisError(
-                f'by={by} and within={by}: a hyperparameter divides the trials once; leave it out of one (by="").'
+                f"by={by} and within={by}: a hyperparameter divides the trials once; leave it out of one (by=none)."
             )
         typed = trials.assign(type=trials[by].map(content))
         for sample in samples(typed, metrics, measures, within=[*within, "type"], **options):

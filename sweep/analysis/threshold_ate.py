@@ -39,7 +39,7 @@ def threshold_ate(
     """E[outcome | measure > tau] - E[outcome | measure <= tau], a row per environment x space x type x quantile.
 
     ``tau`` is the quantile of the measure among the row's trials. Types are "combined" and each value of the
-    hyperparameter ``by`` (None: activation, where there is one; "": none). Columns: env, space, ``within``, type,
+    hyperparameter ``by`` (None: activation, where there is one; or "none"). Columns: env, space, ``within``, type,
     quantile, then `THRESHOLD_COLUMNS`:
 
     - ``ate`` with bounds of a ``confidence`` interval and a two-sided ``ate_p``: ``draws`` times, configurations are

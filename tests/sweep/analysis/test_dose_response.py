@@ -132,7 +132,7 @@ def test_the_table_is_a_curve_for_all_trials_and_for_each_activation(sweep: Swee
     truth = np.minimum(whole["at"], 35) / 10
     assert ((whole["fit"] - truth).abs() < 0.4).all()
     assert (whole["line"] - truth).abs().max() > 0.5
-    assert len(dose_response(*sweep, by="", points=7)) == 7
+    assert len(dose_response(*sweep, by="none", points=7)) == 7
 
 
 def test_the_summary_says_that_the_return_bends_and_what_either_explains(sweep: Sweep) -> None:
@@ -154,11 +154,11 @@ def test_the_summary_says_that_the_return_bends_and_what_either_explains(sweep: 
 def test_two_values_or_six_configurations_carry_less_of_a_curve(sweep: Sweep) -> None:
     trials, metrics = sweep
     two = metrics.assign(srank=(metrics["srank"] > 30).astype(float))
-    row = dose_response_summary(trials, two, by="").iloc[0]
+    row = dose_response_summary(trials, two, by="none").iloc[0]
     assert row["knots"] == 0
     assert np.isnan(row["bend_p"])
     assert "a straight line, since srank takes 2 values in 60 configurations" in row["note"]
-    curve = dose_response(trials, two, by="")
+    curve = dose_response(trials, two, by="none")
     assert curve["fit"].to_numpy() == pytest.approx(curve["line"].to_numpy())
     few = dose_response_summary(trials.iloc[:12], metrics.iloc[:12]).iloc[0]
     assert few["knots"] == 3
@@ -168,10 +168,10 @@ def test_two_values_or_six_configurations_carry_less_of_a_curve(sweep: Sweep) ->
 def test_a_group_that_carries_no_estimate_is_one_row_that_says_why(sweep: Sweep) -> None:
     trials, metrics = sweep
     for table in (dose_response, dose_response_summary):
-        constant = table(trials, metrics.assign(srank=64.0), by="")
+        constant = table(trials, metrics.assign(srank=64.0), by="none")
         assert len(constant) == 1
         assert "srank is 64 in all 120 trials" in constant["note"].iloc[0]
-        perfect = table(trials, metrics.assign(return_mean=2 * metrics["srank"]), by="").iloc[0]
+        perfect = table(trials, metrics.assign(return_mean=2 * metrics["srank"]), by="none").iloc[0]
         assert str(perfect["note"]).startswith("refused: ")
         numbers = [c for c in perfect.index if c.startswith(("fit", "slope", "bend", "explained", "line"))]
         assert perfect[numbers].isna().all()
@@ -197,5 +197,7 @@ def test_wrong_questions_name_what_is_allowed(sweep: Sweep, options: dict[str, o
 def test_both_tables_are_in_the_catalogue(sweep: Sweep) -> None:
     for name in ("dose-response", "dose-response-summary"):
         table = TABLES[name]
-        options = {key: table.options[key].parse(key, text) for key, text in {"knots": "3", "by": ""}.items()}
+        options = {
+            key: table.options[key].parse(key, text) for key, text in {"knots": "3", "by": "none"}.items()
+        }
         assert set(table.build(*sweep, **options)["type"]) == {"combined"}

@@ -154,18 +154,18 @@ def test_wrong_questions_name_what_is_allowed(sweep: Sweep, options: dict[str, o
 def test_refused_rows_have_no_verdict(sweep: Sweep) -> None:
     trials, metrics = sweep
     for options in ({"min_side": 60}, {"contrast": "slope", "min_configurations": 200}):
-        row = equivalence(trials, metrics, sesoi=0.5, by="", **options).iloc[0]  # type: ignore[arg-type]
+        row = equivalence(trials, metrics, sesoi=0.5, by="none", **options).iloc[0]  # type: ignore[arg-type]
         assert str(row["note"]).startswith("refused: ")
         assert pd.isna(row["verdict"])
         assert np.isnan(row["effect"])
     perfect = equivalence(
-        trials, metrics.assign(return_mean=2 * metrics["srank"]), sesoi=0.5, by="", contrast="slope"
+        trials, metrics.assign(return_mean=2 * metrics["srank"]), sesoi=0.5, by="none", contrast="slope"
     ).iloc[0]
     assert "nothing says how sure the slope is" in perfect["note"]
 
 
 def test_the_table_is_in_the_catalogue(sweep: Sweep) -> None:
     table = TABLES["equivalence"]
-    given = {"sesoi": "0.5", "unit": "sd", "contrast": "slope", "by": ""}
+    given = {"sesoi": "0.5", "unit": "sd", "contrast": "slope", "by": "none"}
     options = {key: table.options[key].parse(key, text) for key, text in given.items()}
     assert table.build(*sweep, **options)["type"].tolist() == ["combined"]

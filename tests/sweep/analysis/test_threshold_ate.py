@@ -178,7 +178,7 @@ def test_any_hyperparameter_makes_types_and_none_makes_none(sweep: Sweep) -> Non
         "256",
         "32",
     ]
-    assert threshold_ate(trials, metrics, by="")["type"].unique().tolist() == ["combined"]
+    assert threshold_ate(trials, metrics, by="none")["type"].unique().tolist() == ["combined"]
     kept_apart = threshold_ate(trials, metrics, within=["activation"], quantiles=[0.5])
     assert kept_apart[["activation", "type"]].to_numpy().tolist() == [
         ["relu", "combined"],
@@ -209,7 +209,7 @@ def test_the_papers_threshold_can_be_pooled_over_environments(
     rng = np.random.default_rng(1)
     more = metrics_table(other, {"srank": 40 + rng.normal(size=30), "return_mean": rng.normal(size=30)})
     both = pd.concat([trials, other]), pd.concat([metrics, more])
-    table = threshold_ate(*both, quantiles=[0.5], by="", pooled=True).set_index("env")
+    table = threshold_ate(*both, quantiles=[0.5], by="none", pooled=True).set_index("env")
     pooled = np.quantile(both[1]["srank"], 0.5)
     assert table["paper_tau"].tolist() == [pooled, pooled]
     x, y = metrics["srank"], metrics["return_mean"]
@@ -241,7 +241,7 @@ def test_a_side_of_too_few_configurations_is_refused_with_its_numbers(sweep: Swe
 def test_a_measure_at_its_ceiling_has_nothing_above_the_threshold(sweep: Sweep) -> None:
     trials, metrics = sweep
     ceiling = metrics.assign(srank=metrics["srank"].clip(upper=30))
-    table = threshold_ate(trials, ceiling, by="").set_index("quantile")
+    table = threshold_ate(trials, ceiling, by="none").set_index("quantile")
     assert _refused(table.loc[0.75])
     assert (
         "configurations above the 0.75 quantile of srank (30): 0, at or below it: 60"
@@ -251,7 +251,7 @@ def test_a_measure_at_its_ceiling_has_nothing_above_the_threshold(sweep: Sweep) 
     assert np.isfinite(table.loc[0.25, "ate"])
     # At a ceiling of 28, a quarter of the trials below it is near enough that many draws have it at the ceiling.
     ceiling = metrics.assign(srank=metrics["srank"].clip(upper=28))
-    row = threshold_ate(trials, ceiling, by="", quantiles=[0.25]).iloc[0]
+    row = threshold_ate(trials, ceiling, by="none", quantiles=[0.25]).iloc[0]
     assert _refused(row)
     assert "of the draws have nothing above the 0.25 quantile of srank (26.75)" in row["note"]
 
@@ -299,7 +299,7 @@ def test_both_tables_are_in_the_catalogue_with_every_option_that_they_take(sweep
         table = TABLES[name]
         given = {
             "quantiles": "0.3,0.6",
-            "by": "",
+            "by": "none",
             "within": "activation",
             "draws": "200",
             "min_side": "2",
