@@ -85,7 +85,7 @@ def specification_summary(
     ):
         row = sample.row() | {"permutations": permutations, "kind": "associational", "confidence": confidence}
         if found is not None:
-            row |= _summary(found, confidence)
+            row |= summarise(found, confidence)
         table.append(row)
     columns = list(dict.fromkeys(("env", "space", *within, *SUMMARY_COLUMNS)))
     whole = [name for name in columns if name.startswith("n_")]
@@ -93,7 +93,8 @@ def specification_summary(
     return frame.astype({"note": object, "median": float, **dict.fromkeys(whole, "Int64")})
 
 
-def _summary(curve: Curve, confidence: float) -> dict[str, object]:
+def summarise(curve: Curve, confidence: float) -> dict[str, object]:
+    """The columns of a curve as a whole, from n_incomplete on."""
     fitted = curve.fitted
     skipped = {f"n_{reason.replace(' ', '_')}": fitted.skipped[reason] for reason in REASONS}
     row: dict[str, object] = {

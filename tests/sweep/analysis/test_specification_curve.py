@@ -12,7 +12,7 @@ from sweep.analysis.covariates import covariates
 from sweep.analysis.least_squares import LeastSquares
 from sweep.analysis.rank_definitions import Definition
 from sweep.analysis.specification_curve import Curve
-from sweep.analysis.specification_summary import _summary
+from sweep.analysis.specification_summary import summarise
 from sweep.analysis.specifications import LINE, Columns, Specification, fit, permutations, z_scores
 
 Table = Callable[..., pd.DataFrame]
@@ -247,7 +247,7 @@ def _p_values(
         ranks = {(definition, 0.0): rank + rng.normal(0, 0.5, 48) for definition in definitions}
         columns = Columns(frame, ranks, {("return", 0.0): outcome})
         orders, free = permutations(columns, 100, rng)
-        row = _summary(Curve(fit(columns, asked, orders), len(asked), 0, 16, free), 0.95)
+        row = summarise(Curve(fit(columns, asked, orders), len(asked), 0, 16, free), 0.95)
         found.append((row["median_p"], row["share_significant_p"]))
     return np.array(found, dtype=float)
 
