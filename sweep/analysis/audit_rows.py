@@ -244,7 +244,8 @@ class Audit:
         most = strongest(benchmarks(self.points, self.given, slope, self.confidence))
         if most is None:
             return
-        for left in most.left:
+        shown = [left for left in most.left if left.note is None] or most.left[:1]
+        for left in shown:
             what = f"adjusted, were something unseen {left.times:g} times as strong as {most.name}"
             row = self._row(HIDDEN, most.name, f"{_PER_SD}: {what}")
             row |= {"times": left.times, "times_to_zero": most.times_to_zero, "note": left.note}

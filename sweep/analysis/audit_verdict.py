@@ -74,9 +74,11 @@ def _verdict(records: Records) -> dict[str, object]:
     word = str(adjusted["word"]) if adjusted is not None else _weakest_link(strata)
     changer = _changer(base, strata)
     text = [_claim(base), *_mixed(records, base)]
-    text += (
-        [_after(base, adjusted, strata, word)] if adjusted is not None else _one_by_one(records, strata, word)
-    )
+    if adjusted is not None:
+        names = [str(r["variable"]) for r in records if r["approach"] == STRATIFIED]
+        text.append(_after(base, adjusted, names, word))
+    else:
+        text += _one_by_one(records, strata)
     text += _does_it(base, changer, word)
     text += _crossed(records, word)
     return row | {
@@ -114,10 +116,8 @@ def _mixed(records: Records, base: Record) -> list[str]:
     ]
 
 
-def _after(base: Record, adjusted: Record, strata: Records, word: str) -> str:
-    names = [str(r["variable"]) for r in strata]
-    alike = f"among trials alike in {listed(names)}" if names else "adjusted"
-    return sentence(f"{alike} it is {_numbers(adjusted)}: {_says(base, adjusted, word)}")
+def _after(base: Record, adjusted: Record, names: Sequence[str], word: str) -> str:
+    return sentence(f"adjusted for {listed(names)} it is {_numbers(adjusted)}: {_says(base, adjusted, word)}")
 
 
 def _says(base: Record, other: Record, word: str) -> str:
@@ -143,7 +143,7 @@ def _says(base: Record, other: Record, word: str) -> str:
     return "the interval holds zero and the change is not clear, so that it may stand, shrink or vanish"
 
 
-def _one_by_one(records: Records, strata: Records, word: str) -> list[str]:
+def _one_by_one(records: Records, strata: Records) -> list[str]:
     why = next((_text(r["note"]) for r in records if r["approach"] == ADJUSTED), None)
     told = [f"adjusting for all hyperparameters at once was {why}"] if why else []
     if not strata:

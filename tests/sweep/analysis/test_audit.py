@@ -116,15 +116,18 @@ def test_a_hidden_confounder_is_not_mended_and_the_robustness_value_warns() -> N
 
 
 def test_rows_of_what_is_unseen_are_those_of_the_sensitivity_table() -> None:
-    trials, metrics, _ = observed_confounding(np.random.default_rng(3), 60, 4, activation=(0.3, 0.1))
+    trials, metrics, _ = observed_confounding(
+        np.random.default_rng(3), 60, 4, learning_rate=(0.4, 0.3), activation=(0.3, 0.1)
+    )
     table, other = audit(trials, metrics, draws=200), sensitivity(trials, metrics)
     assert other["estimate"].iloc[0] == pytest.approx(_row(table, "adjusted")["estimate"])
     for name in ("robustness_value", "robustness_value_bound", "partial_r2"):
         assert other[name].iloc[0] == pytest.approx(_row(table, "adjusted")[name])
     hidden = table[table["approach"] == "hidden confounder"]
-    same = other[other["benchmark"] == hidden["variable"].iloc[0]]
-    assert hidden["times"].tolist() == same["times"].tolist() == [1, 2, 3]
-    assert hidden["estimate"].to_numpy() == pytest.approx(same["left"].to_numpy(), nan_ok=True)
+    same = other[(other["benchmark"] == hidden["variable"].iloc[0]) & other["left"].notna()]
+    assert 1 <= len(hidden) == len(same)
+    assert hidden["times"].tolist() == same["times"].tolist()
+    assert hidden["estimate"].to_numpy() == pytest.approx(same["left"].to_numpy())
     assert other["times_to_zero"].min() == pytest.approx(hidden["times_to_zero"].iloc[0])
     weak = other[(other["benchmark"] == "activation") & (other["times"] == 1)].iloc[0]
     assert abs(weak["left"]) < abs(weak["estimate"])

@@ -34,6 +34,7 @@ def test_the_hyperparameter_that_does_it_is_named_with_numbers_units_and_n(shrin
     assert "directions) more effective rank goes with a return (mean per episode) that differs by" in text
     assert bounded(pooled["estimate"], pooled["low"], pooled["high"]) in text
     assert bounded(adjusted["estimate"], adjusted["low"], adjusted["high"]) in text
+    assert "Adjusted for activation, learning rate, weight decay and batch size it is" in text
     assert f"the association shrinks, by {percent(adjusted['change'] / pooled['standardised'])}" in text
     assert "Learning rate changes it most: among trials of one learning rate it is" in text
     assert f"explain {percent(adjusted['robustness_value'])} of what is left" in verdict["sensitivity"]
