@@ -1,6 +1,6 @@
 """Writes docs/calibration.md: how often intervals of the analysis hold what they promise, where the truth is known.
 
-    python docs/make_calibration_page.py              # all cases, 600 simulated sweeps each, in a quarter of an hour
+    python docs/make_calibration_page.py              # all cases, 500 simulated sweeps each, in half an hour
     python docs/make_calibration_page.py --only slope   # cases whose method has this word; prints, writes nothing
 
 A case simulates sweeps from a structural causal model (tests/sweep/analysis/structural_models.py), asks a function of
@@ -534,7 +534,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", help="cases whose method or sweep has this word; nothing is written")
-    parser.add_argument("--repetitions", type=int, default=600)
+    parser.add_argument("--repetitions", type=int, default=500)
     parser.add_argument("--workers", type=int, default=2)
     given = parser.parse_args()
     wanted = [c for c in cases() if given.only is None or given.only in f"{c.method} {c.model}"]

@@ -1,4 +1,4 @@
-"""`sweep export` and `sweep analyze`: result tables, of a sweep or of a CSV of somebody else's runs."""
+"""`sweep export`: result tables as files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,18 @@ import typer
 from sweep.cli.common import RESULTS, Root, SkipCorrupt, SweepName, console, listed, say_left_out
 from sweep.errors import UsageError
 
-__all__ = ["register"]
+__all__ = [
+    "Columns",
+    "Formats",
+    "Measure",
+    "Out",
+    "Outcome",
+    "Set",
+    "pairs",
+    "register",
+    "say_written",
+    "table_options",
+]
 
 Formats = Annotated[
     str,
@@ -43,8 +54,7 @@ Set = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to `app`."""
-    for name, command in (("export", export), ("analyze", analyze)):
-        app.command(name, rich_help_panel=RESULTS)(command)
+    app.command("export", rich_help_panel=RESULTS)(export)
 
 
 def _list_tables(wanted: bool) -> None:
@@ -106,109 +116,36 @@ def export(
     """
     from sweep.export import export as write
 
-    options = _options(settings, measure, outcome)
+    options = table_options(settings, measure, outcome)
     wanted = None if columns is None else listed(columns)
     paths = write(
         root, name, table, listed(formats), out, columns=wanted, skip_corrupt=skip_corrupt, **options
     )
     if skip_corrupt:
         say_left_out(root, name)
-    _say_written(paths)
+    say_written(paths)
 
 
-def analyze(
-    from_csv: Annotated[
-        Path,
-        typer.Option(
-            "--from-csv",
-            metavar="FILE",
-            help="A row a run, or a row a run and step: W&B, Optuna, or your own.",
-        ),
-    ],
-    table: Annotated[
-        str, typer.Option("--table", metavar="TABLE", help="`sweep export --tables` lists them.")
-    ] = "audit",
-    rename: Annotated[
-        list[str] | None,
-        typer.Option("--rename", metavar="OURS=THEIRS", help="A column under another name; may be repeated."),
-    ] = None,
-    hyperparameters: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LIST", help="Columns that were set and not measured, by commas. [default: recognised]"
-        ),
-    ] = None,
-    formats: Formats = "markdown",
-    out: Out = None,
-    columns: Columns = None,
-    measure: Measure = None,
-    outcome: Outcome = None,
-    settings: Set = None,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE", help="Write the whole report there instead.")
-    ] = None,
-) -> None:
-    """Analyse runs that something else trained, from a CSV: every table of `sweep export`, or the report.
-
-    A run needs a configuration, an outcome, a measure, and better a seed. Hyperparameters are recognised by the
-    names of our own, and by Optuna's `params_`; name others with --hyperparameters. Columns that are numbers and
-    no hyperparameters are measures.
-
-    Examples:
-
-    - `sweep analyze --from-csv runs.csv --rename return_mean=eval/return --hyperparameters lr,width`
-
-    - `sweep analyze --from-csv optuna.csv --measure user_attrs_srank --outcome value --table simpson`
-
-    - `sweep analyze --from-csv runs.csv --report runs.html`
-    """
-    from sweep.analysis.foreign import read_csv
-    from sweep.export import check_output, checked_options, find_table, write_table
-
-    found = find_table(table)
-    options = checked_options(found, _options(settings, measure, outcome))
-    check_output(listed(formats), out)
-    names = _pairs("--rename", rename)
-    runs = read_csv(
-        from_csv, rename=names, hyperparameters=None if hyperparameters is None else listed(hyperparameters)
-    )
-    for said in runs.notes:
-        typer.echo(said, err=True)
-    if report is not None:
-        from sweep.export import write_file
-        from sweep.report import SweepData, render_report
-
-        data = SweepData(from_csv.stem, runs.trials, runs.metrics)
-        page = render_report(data, measure=measure or "srank", outcome=outcome or "return_mean")
-        write_file(report, page.encode())
-        _say_written([report])
-        return
-    if found.reads == "spectra":
-        raise UsageError(
-            f"table {table!r} is made of long vectors, which a CSV does not hold: choose another."
-        )
-    made = found.build(runs.trials, runs.metrics, **options)
-    wanted = None if columns is None else listed(columns)
-    _say_written(write_table(made, table, listed(formats), out, columns=wanted))
+def table_options(settings: list[str] | None, measure: str | None, outcome: str | None) -> dict[str, Any]:
+    """Options of a table as text: those of --set beside --measure and --outcome."""
+    return {"measure": measure, "outcome": outcome, **pairs("--set", settings)}
 
 
-def _options(settings: list[str] | None, measure: str | None, outcome: str | None) -> dict[str, Any]:
-    return {"measure": measure, "outcome": outcome, **_pairs("--set", settings)}
-
-
-def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
-    pairs = {}
+def pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """What a repeated KEY=VALUE says. Raises `UsageError` for what is none."""
+    found = {}
     for text in given or []:
         key, equals, value = text.partition("=")
         if not (key.strip() and equals and value.strip()):
             raise UsageError(f"{option} {text}: give KEY=VALUE, such as {_EXAMPLES[option]}.")
-        pairs[key.strip()] = value.strip()
-    return pairs
+        found[key.strip()] = value.strip()
+    return found
 
 
 _EXAMPLES = {"--set": "draws=5000", "--rename": "return_mean=eval/return"}
 
 
-def _say_written(paths: list[Path]) -> None:
+def say_written(paths: list[Path]) -> None:
+    """A line for each file."""
     for path in paths:
         console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)

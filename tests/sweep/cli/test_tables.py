@@ -66,8 +66,7 @@ def test_an_option_that_cannot_be_is_a_usage_error(
 
 
 def test_a_csv_gives_the_tables_of_a_sweep(sweep: Sweep, runs_csv: Path) -> None:
-    renamed = ("--rename", "srank=rank", "--rename", "return_mean=score", "--hyperparameters", "lr")
-    said = sweep("analyze", "--from-csv", runs_csv, *renamed, "--table", "correlation", "--format", "json")
+    said = sweep("analyze", "--from-csv", runs_csv, *RENAMED, "--table", "correlation", "--format", "json")
     assert said.code == 0, said.err
     row = json.loads(said.out)[0]
     runs = read_csv(runs_csv, rename={"srank": "rank", "return_mean": "score"}, hyperparameters=["lr"])
@@ -84,9 +83,42 @@ def test_a_csv_without_hyperparameters_says_how_to_name_them(sweep: Sweep, runs_
     assert "--hyperparameters" in said.err
 
 
+RENAMED = ("--rename", "srank=rank", "--rename", "return_mean=score", "--hyperparameters", "lr")
+
+
+def test_without_a_table_the_verdict_is_told_in_words(sweep: Sweep, runs_csv: Path) -> None:
+    said = sweep("analyze", "--from-csv", runs_csv, *RENAMED)
+    assert said.code == 0, said.err
+    # The rank goes with the score only because the learning rate moves both.
+    assert "one environment, all: vanishes" in said.out or "one environment, all: cannot tell" in said.out
+    assert "40 trials of 20 configurations" in said.out
+
+
+def test_a_sweep_has_its_verdict_too(sweep: Sweep, finished: Path) -> None:
+    said = sweep("analyze", "tiny", "--root", finished)
+    assert said.code == 0, said.err
+    assert "at least 5 are needed" in said.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "one of the two"),
+        (("tiny", "--from-csv", "runs.csv"), "one of the two"),
+        (("tiny", "--rename", "srank=rank"), "are for --from-csv"),
+        (("tiny", "--table", "odd"), "unknown table 'odd'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_a_usage_error(
+    sweep: Sweep, finished: Path, arguments: tuple[str, ...], told: str
+) -> None:
+    said = sweep("analyze", *arguments, "--root", finished)
+    assert said.code == 2
+    assert told in " ".join(said.err.split())
+
+
 def test_a_csv_gives_a_report(sweep: Sweep, runs_csv: Path, tmp_path: Path) -> None:
-    renamed = ("--rename", "srank=rank", "--rename", "return_mean=score", "--hyperparameters", "lr")
     out = tmp_path / "runs.html"
-    said = sweep("analyze", "--from-csv", runs_csv, *renamed, "--report", out)
+    said = sweep("analyze", "--from-csv", runs_csv, *RENAMED, "--report", out)
     assert said.code == 0, said.err
     assert "higher effective rank goes with lower return" in out.read_text()
