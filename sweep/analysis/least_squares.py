@@ -3,7 +3,7 @@
 Standard errors are the bias-reduced sandwich of Bell and McCaffrey (2002, Survey Methodology 28:169), CRV2 or
 HC2 where each trial is a cluster, with their Satterthwaite degrees of freedom. In a balanced two-level design
 of one seed that is the classical t exactly; CRV3 with t(clusters - 1), the jackknife, is too wide there
-(`docs/how-to/analysis/factorial.md` has both simulated). Both are here.
+(`docs/how-to/analysis/interventions.md` has both simulated). Both are here.
 """
 
 from dataclasses import dataclass

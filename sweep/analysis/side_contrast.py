@@ -3,7 +3,7 @@
 The interval is the difference's bootstrap standard error, times sqrt(G / (G - 1)) for G configurations, times
 Student's t with the degrees of freedom of Welch and Satterthwaite over the configurations of each side: above the 0.95
 quantile of 60 configurations there are three, and G - 1 degrees of freedom would cover 90 % where 95 % is claimed.
-`docs/how-to/analysis/threshold.md` has the simulated coverage.
+`docs/how-to/analysis/thresholds.md` has the simulated coverage.
 """
 
 from collections.abc import Sequence
