@@ -52,7 +52,7 @@ def test_a_method_outside_its_band_is_said_to_be():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("at", range(0, len(CALIBRATION.cases()), 5))
+@pytest.mark.parametrize("at", range(0, len(CALIBRATION.cases()), 9))
 def test_the_numbers_come_out_again(at):
     case = CALIBRATION.cases()[at]
     found = CALIBRATION.run(case, 500)
