@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from sweep.analysis.association import Floats
+from sweep.analysis.designs import choice_unknown
 from sweep.analysis.factorial import Factors
 from sweep.analysis.factorial_model import FactorialModel
 from sweep.analysis.samples import FEW_CONFIGURATIONS, Sample
@@ -33,6 +34,8 @@ def randomised(sample: Sample, factors: Factors) -> bool:
     """
     if factors.known:
         return True
+    if choice_unknown(sample.planned):
+        return False
     chance = 3 / np.sqrt(len(sample.planned["configuration"].unique()))
     across = np.abs(_correlations(factors.cells(sample.planned)))
     np.fill_diagonal(across, 0.0)
@@ -98,7 +101,8 @@ def design_notes(sample: Sample, model: FactorialModel, outcome: str) -> list[st
     if outcome == "return_mean" and len(sample.included["env"].unique()) > 1:
         notes.append("returns of several environments on their own scales: return_normalized has one scale")
     if not randomised(sample, model.factors):
-        notes.append("the trials do not cross these levels, and no design is known that set them")
+        crossed = "" if choice_unknown(sample.planned) else "the trials do not cross these levels, and "
+        notes.append(f"{crossed}no design is known that set them")
     if sample.clusters < FEW_CONFIGURATIONS:
         notes.append(f"few configurations ({sample.clusters})")
     return notes

@@ -15,6 +15,13 @@ from search_spaces.space import Space
 from search_spaces.yaml_loader import load_yaml
 
 _STUDY: Final = "study"
+CHOSEN: Final = "configurations_chosen"
+"""A column that says how configurations were chosen; there, and "unknown", for runs that something else trained."""
+
+
+def choice_unknown(trials: pd.DataFrame) -> bool:
+    """Whether a search that followed the outcome may have chosen these configurations, for all that is known."""
+    return CHOSEN in trials.columns and bool((trials[CHOSEN] == "unknown").any())
 
 
 def with_study(trials: pd.DataFrame, record: Mapping[str, Any] | None) -> pd.DataFrame:

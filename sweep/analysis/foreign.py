@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from sweep.analysis.designs import CHOSEN
 from sweep.analysis.frames import (
     CONFIGURATION_FIELDS,
     FOREIGN_FIELD,
@@ -30,7 +31,18 @@ _STATUSES: Final = {
 }
 _PRUNED: Final = ("pruned", "stopped")
 _OPTUNA: Final = "params_"
-_OF_A_RUN: Final = ("trial_id", "sweep", "spaces", "status", "env", "dataset", "seed", "scheduler", "pack_id")
+_OF_A_RUN: Final = (
+    "trial_id",
+    "sweep",
+    "spaces",
+    "status",
+    "env",
+    "dataset",
+    "seed",
+    "scheduler",
+    "pack_id",
+    CHOSEN,
+)
 
 
 @dataclass(frozen=True)
@@ -176,6 +188,8 @@ def _with_identity(table: pd.DataFrame, source: str, notes: list[str]) -> pd.Dat
     spaces = table["spaces"] if "spaces" in table.columns else pd.Series("all", index=table.index)
     table["spaces"] = spaces.map(lambda text: [part.strip() for part in str(text).split(";")])
     table["sweep"] = Path(source).stem
+    # A CSV does not tell whether its configurations were drawn, or sought out by what earlier ones gave.
+    table[CHOSEN] = "unknown"
     return table
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from search_spaces.trial import TrialConfig
 from sweep.analysis.association import Floats
-from sweep.analysis.designs import space_of
+from sweep.analysis.designs import choice_unknown, space_of
 from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.factorial import find_factors, levels
 from sweep.analysis.frames import FOREIGN_FIELD, AnalysisError
@@ -241,7 +241,7 @@ def _treatment(
 
 def _set_by_design(model: Chain, trials: pd.DataFrame, sample: Sample, treatment: str) -> bool:
     """Whether the treatment is a hyperparameter, of a known design or crossed with all that is adjusted for."""
-    if not is_hyperparameter(treatment):
+    if not is_hyperparameter(treatment) or choice_unknown(sample.planned):
         return False
     if space_of(trials, sample.key["space"]) is not None:
         return True

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep.analysis import correlation, final
+from sweep.analysis import correlation, final, intervention_ate
 from sweep.analysis.foreign import Runs, read_csv, runs_from
 from sweep.analysis.frames import AnalysisError, configuration_codes, varying
 
@@ -53,6 +53,17 @@ def test_a_pruned_run_is_early_stopping_and_refuses_the_estimate() -> None:
     row = correlation(found.trials, found.metrics, "user_attrs_srank", "value").iloc[0]
     assert row["n_early_stopped"] == 1
     assert "early stopping" in row["note"]
+
+
+def test_a_factor_of_a_csv_is_not_called_randomised() -> None:
+    crossed = [(lr, width, seed) for lr in (0.1, 0.01) for width in (8, 64) for seed in range(4)]
+    table = pd.DataFrame(crossed, columns=["lr", "width", "seed"])
+    table["srank"] = np.random.default_rng(0).normal(table["width"], 1.0)
+    found = runs_from(table, hyperparameters=["lr", "width"])
+    effects = intervention_ate(found.trials, found.metrics, "srank", min_configurations=3)
+    assert set(effects["factor"]) == {"config.lr", "config.width"}
+    assert set(effects["kind"]) == {"associational"}
+    assert all("no design is known" in note for note in effects["note"])
 
 
 def test_wandbs_table_with_a_renamed_outcome() -> None:
