@@ -26,6 +26,9 @@ def read_for(
     if table.reads == "spectra":
         filters = None if needed is None else [("name", "in", needed)]
         return store.spectra(name, filters=filters, skip_corrupt=skip_corrupt)
+    if needed is None:
+        # A curve of nothing is no curve, and most measures are never taken: of many rows each takes much memory.
+        needed = store.sweep(name).measured()
     columns = None if needed is None else list(dict.fromkeys(["trial_id", "step", *needed]))
     return store.metrics(name, columns=columns, skip_corrupt=skip_corrupt, categorical=True)
 

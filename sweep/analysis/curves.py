@@ -59,9 +59,9 @@ def curves(
     kept[_CODE] = kept.groupby(keys, sort=False, dropna=False, observed=True).ngroup()
     labels = kept.drop_duplicates(_CODE).set_index(_CODE)[keys]
     parts = []
-    rows = metrics[metrics["trial_id"].isin(kept["trial_id"])]
+    known = metrics["trial_id"].isin(kept["trial_id"])
     for name in names:
-        taken = rows.loc[rows[name].notna(), ["trial_id", "step", name]]
+        taken = metrics.loc[known & metrics[name].notna(), ["trial_id", "step", name]]
         joined = taken.merge(kept[["trial_id", _CODE, "configuration"]], on="trial_id")
         if joined.empty:
             continue

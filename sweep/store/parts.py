@@ -13,7 +13,7 @@ from sweep.store.exactly_once import with_dictionary
 from sweep.store.layout import Layout, Table
 from sweep.store.manifest import Manifest
 
-__all__ = ["Reduce", "checked", "scan", "schema"]
+__all__ = ["Reduce", "checked", "measured", "scan", "schema"]
 
 Reduce = Callable[[Any], Any]
 """From rows (`pyarrow.Table`, in order of trial and step, `trial_id` a dictionary) to those that are wanted of
@@ -25,6 +25,27 @@ def schema(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     return pq.read_schema(path)
+
+
+def measured(paths: list[Path]) -> list[str]:
+    """The columns that hold a value in any part, by the statistics of row groups, in order."""
+    import pyarrow.parquet as pq
+
+    found: dict[str, None] = {}
+    for path in paths:
+        about = pq.read_metadata(path)
+        for number in range(about.num_row_groups):
+            group = about.row_group(number)
+            for place in range(group.num_columns):
+                column = group.column(place)
+                statistics = column.statistics
+                if (
+                    statistics is None
+                    or statistics.null_count is None
+                    or statistics.null_count < group.num_rows
+                ):
+                    found[column.path_in_schema.partition(".")[0]] = None
+    return list(found)
 
 
 def checked(

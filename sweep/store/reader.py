@@ -17,7 +17,7 @@ from sweep.store.packs import Packs
 from sweep.store.parts import Reduce
 from sweep.store.schema import KEYS, arrow_schema
 
-__all__ = ["Filters", "read_table", "resolve_pack"]
+__all__ = ["Filters", "measured", "read_table", "resolve_pack"]
 
 Filters = Any
 """As in pyarrow: `[("step", ">=", 1000), ("loss", "<", 1.0)]` (and), lists of such (or), or an Expression."""
@@ -52,6 +52,17 @@ def read_table(
     raise StoreError(
         f"{layout.folder}: it is being compacted again and again while being read; try again later."
     )
+
+
+def measured(layout: Layout) -> list[str] | None:
+    """The columns of metrics that hold a value anywhere, from the parts' statistics alone; None for a sweep with
+    rows in segments, which have none.
+    """
+    current = manifest.latest(layout)
+    if any(pack_id not in current.packs for pack_id in files.list_names(layout.hot_root("metrics"))):
+        return None
+    # Which parts are damaged is said by who reads them.
+    return parts.measured(parts.checked(layout, "metrics", current, []))
 
 
 def resolve_pack(

@@ -14,7 +14,7 @@ from sweep.store.last import read_last
 from sweep.store.layout import Layout, Table, checked_name
 from sweep.store.lock import locked, owner
 from sweep.store.packs import Packs
-from sweep.store.reader import Filters, read_table
+from sweep.store.reader import Filters, measured, read_table
 from sweep.store.tail import Cursors, TailBatch
 from sweep.store.writer import SegmentWriter
 
@@ -282,6 +282,11 @@ class SweepStore:
         """Metrics as `table` gives them, of which only the rows that are a trial's last, or hold its last
         value of a measure (of any column where none are named)."""
         return read_last(self.layout, measures, filters, skip_corrupt=skip_corrupt)
+
+    def measured(self) -> list[str] | None:
+        """The columns of metrics that hold a value anywhere, without reading any; None while some rows are in
+        segments, which cannot tell."""
+        return measured(self.layout)
 
     def tail(
         self, cursors: Cursors, table: Table = "metrics", *, skip_corrupt: bool = False

@@ -158,6 +158,25 @@ def test_columns_and_filters_that_do_not_fit_are_refused(
         filled.metrics("demo", columns, filters)
 
 
+def test_columns_that_hold_values_are_told_by_the_parts_and_not_by_segments(
+    store: Store, sweep: SweepStore, write_attempt: Any, finish_pack: Any
+) -> None:
+    assert sweep.measured() == []
+    for pack, column in (("p0", "loss"), ("p1", "srank")):
+        attempt = sweep.start_attempt(pack, {"resume_step": -1})
+        writer = sweep.segment_writer(pack, attempt, -1)
+        writer.append([{"trial_id": pack, "step": 0}, {"trial_id": pack, "step": 1, column: 0.5}])
+        writer.flush()
+        finish_pack(sweep, pack, attempt, [pack])
+        assert sweep.measured() is None
+        sweep.compact(grace_seconds=0)
+    found = store.metrics("demo")
+    expected = [name for name in found.columns if found[name].notna().any()]
+    assert sorted(sweep.measured() or []) == sorted(expected)
+    assert "loss" in expected
+    assert "q_mean" not in expected
+
+
 def test_an_empty_sweep_has_typed_empty_tables(store: Store) -> None:
     store.create("demo")
     assert list(store.metrics("demo").columns) == list(METRICS)
