@@ -72,14 +72,16 @@ def test_final_does_not_depend_on_the_order_of_rows(trials_table: Table) -> None
         pd.testing.assert_frame_equal(final(trials, as_categories, steps=True), expected)
 
 
-def test_final_takes_categories_of_many_trials_of_which_few_have_a_measure(trials_table: Table) -> None:
-    # pandas cannot align a short categorical index with a long one: their codes differ in width.
+@pytest.mark.parametrize("having", [0, 9])
+def test_final_takes_categories_of_many_trials_of_which_few_have_a_measure(
+    trials_table: Table, having: int
+) -> None:
+    # pandas cannot align an empty categorical index with one of more than 127 categories.
     trials = trials_table([1e-3], 300)
-    metrics = pd.DataFrame(
-        {"trial_id": trials["trial_id"], "step": 1000, "srank": [7.0] * 9 + [np.nan] * 291}
-    )
+    srank = [7.0] * having + [np.nan] * (300 - having)
+    metrics = pd.DataFrame({"trial_id": trials["trial_id"], "step": 1000, "srank": srank})
     expected = final(trials, metrics, steps=True)
-    assert expected["srank_step"].notna().sum() == 9
+    assert expected["srank_step"].notna().sum() == having
     as_categories = metrics.astype({"trial_id": "category"})
     pd.testing.assert_frame_equal(final(trials, as_categories, steps=True), expected)
 
