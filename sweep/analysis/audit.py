@@ -12,7 +12,8 @@ import pandas as pd
 
 from sweep.analysis.agreement import compare
 from sweep.analysis.audit_factors import factor_rows
-from sweep.analysis.audit_rows import FACTOR, FAMILY, HIDDEN, Audit, Row
+from sweep.analysis.audit_rows import FACTOR, FAMILY, Audit, Row
+from sweep.analysis.audit_sides import side_rows
 from sweep.analysis.caveats import caveats
 from sweep.analysis.environments import apart_and_together
 from sweep.analysis.exclusions import COUNT_COLUMNS
@@ -108,7 +109,7 @@ def audit(
 
 
 def _rows(sample: Sample, made: Audit, trials: pd.DataFrame) -> list[Row]:
-    rows = list(made.rows())
+    rows = [*made.slopes(), *side_rows(made), *made.ranks()]
     for row, adjusted in zip(rows, holm([_of_family(row) for row in rows]), strict=True):
         row["p_holm"] = adjusted
     for row, adjusted in zip(rows, holm([row.get("change_p", np.nan) for row in rows]), strict=True):
@@ -118,8 +119,7 @@ def _rows(sample: Sample, made: Audit, trials: pd.DataFrame) -> list[Row]:
         {"approach": FACTOR, "outcome_scale": made.points.scale} | row
         for row in factor_rows(sample, trials, made.measure, made.outcome, made.confidence)
     ]
-    last = next((i for i, row in enumerate(rows) if row["approach"] == HIDDEN), len(rows))
-    rows[last:last] = factors
+    rows += [*factors, *made.hidden()]
     sizes = {"measure_sd": np.nan, "outcome_sd": np.nan, "sesoi": made.bound * made.outcome_sd}
     if not made.together:
         sizes |= {"measure_sd": made.points.measure_sd, "outcome_sd": made.outcome_sd}

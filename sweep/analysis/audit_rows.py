@@ -8,7 +8,6 @@ from typing import Any, Final
 import numpy as np
 
 from sweep.analysis.adjusted import Adjusted, adjusted, fit_of
-from sweep.analysis.aipw import doubly_robust
 from sweep.analysis.benchmarks import benchmarks, strongest
 from sweep.analysis.clustered_slope import Slope, difference, independent
 from sweep.analysis.covariates import Covariates, covariates
@@ -16,7 +15,7 @@ from sweep.analysis.grouping import Grouping, groupings
 from sweep.analysis.intervals import Interval
 from sweep.analysis.rank_association import RankCorrelation, spearman
 from sweep.analysis.samples import TOGETHER, Sample
-from sweep.analysis.sensitivity import e_values_of_difference, partial_r2, robustness_value
+from sweep.analysis.sensitivity import partial_r2, robustness_value
 from sweep.analysis.sesoi import Sesoi, negligible
 from sweep.analysis.within_groups import OWN_UNITS, Points, points_of
 
@@ -41,8 +40,6 @@ FAMILY: Final = (
 )
 """The questions that Holm's correction is over: the association by every approach that means its interval."""
 
-# A propensity has a coefficient for at most a quarter of the configurations: half of them are on either side.
-_MOST_OF_A_SIDE: Final = 1 / 4
 _PER_SD: Final = "outcome per standard deviation of the measure"
 
 Row = dict[str, Any]
@@ -114,8 +111,8 @@ class Audit:
         """What other approaches are compared with: pooled, within the environment."""
         return self.points.pooled
 
-    def rows(self) -> Iterator[Row]:
-        """All approaches but the factors', in the order of `APPROACHES`."""
+    def slopes(self) -> Iterator[Row]:
+        """The approaches that are slopes: from `NAIVE` to `INTERACTIONS`."""
         yield from self._pooled()
         for grouping in self.groupings:
             if grouping.name != "env":
@@ -132,9 +129,6 @@ class Audit:
             row = self._slope(found.slope, approach, None, compared=True)
             row["estimand"] = f"{_PER_SD}, among trials alike in all hyperparameters"
             yield row | {"note": found.refusal or found.words}
-        yield from self._sides()
-        yield from self._ranks()
-        yield from self._hidden()
 
     @cached_property
     def _crossed(self) -> Adjusted:
@@ -143,10 +137,10 @@ class Audit:
     def _pooled(self) -> Iterator[Row]:
         points = self.mixed if self.together else self.points
         slope = None if points is None else points.pooled
-        naive = self._row(NAIVE, None, f"{_PER_SD}, over all trials") | {"outcome_scale": OWN_UNITS}
+        naive = self.row(NAIVE, None, f"{_PER_SD}, over all trials") | {"outcome_scale": OWN_UNITS}
         if slope is not None:
             freedom = len(slope.y) - slope.regressors
-            naive |= self._numbers(slope.estimate, slope.naive_interval(self.confidence), self._unit(points))
+            naive |= self.numbers(slope.estimate, slope.naive_interval(self.confidence), self._unit(points))
             naive |= {
                 "freedom": freedom,
                 "note": "seeds of a configuration counted as independent: not to be used",
@@ -163,66 +157,22 @@ class Audit:
             row["estimand"] = "standard deviations of the outcome per one of the measure, within environments"
             yield row | {"compared_with": POOLED}
 
-    def _sides(self) -> Iterator[Row]:
-        points = self.points
-        above = np.zeros(len(points.x), bool)
-        env = points.frame["env"].to_numpy()
-        for name in np.unique(env.astype(str)):
-            here = env.astype(str) == name
-            above[here] = points.x[here] > np.median(points.x[here])
-        what = "mean outcome of trials above the measure's median less that of the others"
-        row = self._row(DOUBLY_ROBUST, None, f"{what}, among trials alike in all hyperparameters")
-        given = covariates(points.frame, self.groupings, most=_MOST_OF_A_SIDE)
-        found = doubly_robust(
-            points.y,
-            above,
-            given.main(seeds=False)[:, 1:],
-            points.cluster,
-            draws=self.draws,
-            confidence=self.confidence,
-            rng=self.rng,
-        )
-        row |= {"outside": found.outside, "note": found.refusal}
-        if not given.blocks:
-            row["note"] = "refused: no hyperparameter varies"
-        elif found.refusal is None and found.interval.exists:
-            row |= self._numbers(found.estimate, found.interval) | self._e_values(
-                found.estimate, found.interval
-            )
-            row["note"] = (
-                f"about the {found.kept.sum()} of {len(points.x)} trials with a propensity of 0.05 to 0.95; "
-                f"{found.draws} draws"
-            )
-        elif found.refusal is None:
-            row["note"] = "refused: in many draws one side is empty"
-        yield row
-        row = self._row(MEDIAN, None, what)
-        constant = np.ones((len(points.x), 1))
-        slope = Slope.of(points.y, above.astype(np.float64), constant, points.cluster)
-        interval = None if slope is None else slope.interval(self.confidence)
-        if slope is not None and interval is not None and interval.exists:
-            row |= self._numbers(slope.estimate, interval) | self._e_values(slope.estimate, interval)
-            row |= {"freedom": slope.contrast.freedom, "note": f"{above.sum()} of {len(above)} trials above"}
-        else:
-            row["note"] = "refused: no trials on one side of the median"
-        yield row
-
-    def _ranks(self) -> Iterator[Row]:
+    def ranks(self) -> Iterator[Row]:
+        """`RANKS` and `PARTIAL_RANKS`."""
         points = self.points
         yield self._correlation(
             RANKS, "Spearman's correlation, over all trials", spearman(points.x, points.y)
         )
-        row = self._row(PARTIAL_RANKS, None, "")
+        what = "Spearman's correlation of what all hyperparameters leave of measure and outcome"
         if self.beside_all.slope is None:
-            yield row | {"note": self.beside_all.refusal}
+            yield self.row(PARTIAL_RANKS, None, what) | {"note": self.beside_all.refusal}
             return
         basis = independent(self.given.main())
         left = [values - basis @ (basis.T @ values) for values in (points.x, points.y)]
-        what = "Spearman's correlation of what all hyperparameters leave of measure and outcome"
         yield self._correlation(PARTIAL_RANKS, what, spearman(*left), basis.shape[1])
 
     def _correlation(self, approach: str, what: str, found: RankCorrelation | None, fitted: int = 0) -> Row:
-        row = self._row(approach, None, what)
+        row = self.row(approach, None, what)
         if found is None:
             return row | {"note": "refused: a measure does not vary"}
         bounds = found.interval(self.points.cluster, self.confidence, fitted=fitted)
@@ -237,7 +187,8 @@ class Audit:
             "outcome_scale": "correlation",
         }
 
-    def _hidden(self) -> Iterator[Row]:
+    def hidden(self) -> Iterator[Row]:
+        """`HIDDEN`, at each multiple of which something can be said."""
         slope = self.beside_all.slope
         if slope is None:
             return
@@ -247,10 +198,10 @@ class Audit:
         shown = [left for left in most.left if left.note is None] or most.left[:1]
         for left in shown:
             what = f"adjusted, were something unseen {left.times:g} times as strong as {most.name}"
-            row = self._row(HIDDEN, most.name, f"{_PER_SD}: {what}")
+            row = self.row(HIDDEN, most.name, f"{_PER_SD}: {what}")
             row |= {"times": left.times, "times_to_zero": most.times_to_zero, "note": left.note}
             if left.confounder is not None and left.note is None:
-                row |= self._numbers(left.estimate, Interval(left.low, left.high, np.nan))
+                row |= self.numbers(left.estimate, Interval(left.low, left.high, np.nan))
                 shares = f"{left.confounder.measure:.1%} of what is left of the measure"
                 row["note"] = f"it explains {shares} and {left.confounder.outcome:.1%} of the outcome"
             yield row
@@ -265,11 +216,11 @@ class Audit:
         compared: bool = False,
         against: Slope | None = None,
     ) -> Row:
-        row = self._row(approach, variable, "")
+        row = self.row(approach, variable, "")
         interval = None if slope is None else slope.interval(self.confidence)
         if slope is None or interval is None or not interval.exists:
             return row
-        row |= self._numbers(slope.estimate, interval, self._unit(points))
+        row |= self.numbers(slope.estimate, interval, self._unit(points))
         fit = fit_of(slope)
         row |= {
             "freedom": slope.contrast.freedom,
@@ -285,7 +236,8 @@ class Audit:
             row |= {"change_low": bounds.low, "change_high": bounds.high, "change_p": bounds.p}
         return row
 
-    def _row(self, approach: str, variable: str | None, estimand: str) -> Row:
+    def row(self, approach: str, variable: str | None, estimand: str) -> Row:
+        """The beginning of a row."""
         return {
             "approach": approach,
             "variable": variable,
@@ -294,7 +246,7 @@ class Audit:
             "outcome_scale": self.points.scale,
         }
 
-    def _numbers(self, standardised: float, interval: Interval, unit: float | None = None) -> Row:
+    def numbers(self, standardised: float, interval: Interval, unit: float | None = None) -> Row:
         """In the outcome's units, and in its standard deviations; ``unit``: how many of the first the second is."""
         unit = self.outcome_sd if unit is None else unit
         return {
@@ -311,10 +263,6 @@ class Audit:
         if points is None or points is self.points or not self.together:
             return self.outcome_sd
         return float(self.sample.values(self.outcome).std(ddof=1))
-
-    def _e_values(self, difference_in_sd: float, interval: Interval) -> Row:
-        value, bound = e_values_of_difference(difference_in_sd, interval.low, interval.high)
-        return {"e_value": value, "e_value_bound": bound}
 
     @staticmethod
     def _exists(row: Row) -> bool:

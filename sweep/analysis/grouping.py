@@ -17,6 +17,8 @@ _BINS: Final = 5
 # Fewer configurations than this cannot fill five bins with five each.
 _ENOUGH_FOR_BINS: Final = 25
 _FEW_BINS: Final = 3
+_FEWEST_DRAWN: Final = 6
+_OF_AN_ENVIRONMENT: Final = ("env", "dataset")
 
 
 @dataclass(frozen=True)
@@ -43,12 +45,16 @@ def groupings(trials: pd.DataFrame, names: Sequence[str] | None = None) -> list[
     """One for each of ``names`` (all hyperparameters, the environment included) that varies among ``trials``.
 
     ``trials`` has ``configuration``. Of hyperparameters that change together the first stands for all, unless they
-    were named. A number of more than `MOST_LEVELS` values is cut at quantiles of its configurations, into five bins,
-    or three below 25 configurations.
+    were named. A number that was drawn from a range is cut at quantiles of its configurations, into five bins, or three
+    below 25 configurations: one of more than `MOST_LEVELS` values, or of nearly as many as there are configurations
+    while other hyperparameters vary too. (Alone, as in a sweep of learning rates, each value is a group of seeds.)
     """
     found: list[Grouping] = []
+    whole = {name: grouping_of(trials, name) for name in varying(trials)}
     for name in varying(trials, names):
-        grouping = grouping_of(trials, name)
+        grouping = whole.get(name) or grouping_of(trials, name)
+        if _drawn(grouping, trials, [g for g in whole.values() if g.name not in _OF_AN_ENVIRONMENT]):
+            grouping = _binned(name, trials[name].astype(float), trials["configuration"])
         twin = next((i for i, other in enumerate(found) if _same(other.codes, grouping.codes)), None)
         if twin is None or names is not None:
             found.append(grouping)
@@ -78,6 +84,14 @@ def is_number(column: pd.Series) -> bool:
         and not pd.api.types.is_bool_dtype(column)
         and column.notna().all()
     )
+
+
+def _drawn(grouping: Grouping, trials: pd.DataFrame, all_of_them: Sequence[Grouping]) -> bool:
+    levels = len(grouping.labels)
+    if grouping.bins is not None or not is_number(trials[grouping.name]) or levels < _FEWEST_DRAWN:
+        return False
+    crowded = levels > trials["configuration"].nunique() / 2
+    return crowded and any(not _same(other.codes, grouping.codes) for other in all_of_them)
 
 
 def _binned(name: str, column: pd.Series, configuration: pd.Series) -> Grouping:

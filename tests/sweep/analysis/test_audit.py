@@ -23,6 +23,7 @@ from sweep.analysis.intervention_ate import intervention_ate
 from sweep.analysis.multiplicity import holm
 from sweep.analysis.sensitivity_table import sensitivity
 from sweep.analysis.simpson import simpson
+from sweep.analysis.threshold_ate import threshold_ate
 
 
 def _row(
@@ -102,6 +103,14 @@ def test_stratified_rows_are_those_of_simpson() -> None:
         assert row["change"] * row["outcome_sd"] == pytest.approx(other.loc[name, "difference"])
     assert _row(table, "stratified", "activation")["word"] == "reverses"
     assert _row(table, "adjusted")["word"] == "reverses"
+
+
+def test_the_sides_of_the_median_are_those_of_the_threshold_table() -> None:
+    trials, metrics, _ = observed_confounding(np.random.default_rng(10), 40, 3)
+    row = _row(audit(trials, metrics), "above the median")
+    other = threshold_ate(trials, metrics, quantiles=[0.5], by="none").iloc[0]
+    assert row["estimate"] == pytest.approx(other["ate"])
+    assert (row["low"], row["high"]) == pytest.approx((other["ate_low"], other["ate_high"]), rel=0.1)
 
 
 def test_a_hidden_confounder_is_not_mended_and_the_robustness_value_warns() -> None:

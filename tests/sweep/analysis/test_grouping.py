@@ -44,6 +44,16 @@ def test_few_values_names_flags_lists_and_nothing_are_groups_as_they_are() -> No
     assert grouping_of(trials, "bottleneck").labels == ("none", "4.0")
 
 
+def test_a_number_drawn_anew_for_each_configuration_is_cut_where_others_vary_too() -> None:
+    trials = pd.DataFrame({"configuration": range(9), "learning_rate": np.geomspace(1e-5, 1e-1, 9)})
+    (alone,) = groupings(trials)
+    assert (alone.bins, len(alone.labels)) == (None, 9)
+    several = {g.name: g for g in groupings(trials.assign(activation=["relu", "tanh", "elu"] * 3))}
+    assert (several["learning_rate"].bins, several["learning_rate"].sizes.tolist()) == (3, [3, 3, 3])
+    environments = pd.concat([trials.assign(env="a"), trials.assign(env="b")])
+    assert {g.name: g.bins for g in groupings(environments)} == {"env": None, "learning_rate": None}
+
+
 def test_hyperparameters_that_change_together_are_one_grouping_unless_named() -> None:
     trials = _trials(
         env=["a"] * 20 + ["b"] * 20,
