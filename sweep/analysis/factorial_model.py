@@ -145,9 +145,12 @@ def _blocks(
         codes, found = pd.factorize(levels(trials[name]), sort=True)
         if len(found) < 2:
             continue
-        own = (codes[:, None] == np.arange(1, len(found))).astype(np.float64)
-        trial = np.column_stack([dummies, own])
-        crowded = len(found) > len(trials) / 2 if name == "seed" else trial.shape[1] >= room
+        crowded = (
+            len(found) > len(trials) / 2 if name == "seed" else dummies.shape[1] + len(found) - 1 >= room
+        )
+        if not crowded:
+            own = (codes[:, None] == np.arange(1, len(found))).astype(np.float64)
+            trial = np.column_stack([dummies, own])
         if crowded or _estimable(base, trial) < _estimable(base, dummies):
             left_out.append(name)
             continue

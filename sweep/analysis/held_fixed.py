@@ -46,11 +46,13 @@ def held_fixed(
         found = sorted(set(words))
         if name in besides or len(found) < 2:
             continue
-        own = (words.to_numpy()[:, None] == np.array(found[1:], dtype=object)).astype(float)
         room = _MOST * sample.clusters - columns.shape[1]
-        if own.shape[1] > room and pd.api.types.is_numeric_dtype(trials[name]) and trials[name].notna().all():
+        number = pd.api.types.is_numeric_dtype(trials[name]) and trials[name].notna().all()
+        if len(found) - 1 <= room:
+            own = (words.to_numpy()[:, None] == np.array(found[1:], dtype=object)).astype(float)
+        elif number and room >= 1:
             own = scaled(name, trials[name].to_numpy(float))[0][:, None]
-        if own.shape[1] > room:
+        else:
             left_out.append(name)
             continue
         both = np.column_stack([np.ones(len(trials)), columns, own])

@@ -110,19 +110,23 @@ def components(
 
     Raises `AnalysisError` where the design leaves no configuration to spare.
     """
-    clusters = np.eye(int(cluster.max()) + 1)[cluster]
+    groups = int(cluster.max()) + 1
     seeds = np.empty((len(y), 0)) if seed is None else np.eye(int(seed.max()) + 1)[seed]
-    rest_full, free_full = _residual(y, np.column_stack([clusters, seeds]))
-    rest, free = _residual(y, np.column_stack([design, seeds]))
-    between_freedom = free - free_full
+    # A level for each configuration is a mean taken away, not a column for each of thousands.
+    rest_full, spent = _residual(_centred(y[:, None], cluster)[:, 0], _centred(seeds, cluster))
+    free_full = len(y) - groups - spent
+    around = np.column_stack([design, seeds])
+    rest, spent = _residual(y, around)
+    between_freedom = len(y) - spent - free_full
     if between_freedom < 1:
         raise AnalysisError(
-            f"variance between {clusters.shape[1]} configurations: the design has as many coefficients; "
+            f"variance between {groups} configurations: the design has as many coefficients; "
             "a pilot needs more configurations than effects."
         )
-    # What each configuration's own level adds to the residual of the design: the trace of Z'MZ.
-    left = clusters - _fitted(clusters, np.column_stack([design, seeds]))
-    repeats = float((left**2).sum()) / between_freedom
+    # What a configuration's own level adds to the residual of the design: the trace of Z'MZ over its freedom.
+    sums = np.zeros((groups, spent))
+    np.add.at(sums, cluster, _basis(around))
+    repeats = (len(y) - float((sums**2).sum())) / between_freedom
     ms_between = (rest - rest_full) / between_freedom
     if free_full < 1:
         upper = ms_between * between_freedom / stats.chi2.ppf(1 - confidence, between_freedom)
@@ -194,21 +198,31 @@ def _design(sample: Sample, trials: pd.DataFrame, within: Sequence[str]) -> tupl
     model = factorial_model(sample, factors, None)
     x = model.squares.x
     # Seed dummies vary within a configuration; a column of the design does not.
-    sums = np.zeros((sample.clusters, x.shape[1]))
-    np.add.at(sums, sample.configuration, x)
-    counts = np.bincount(sample.configuration)
-    steady = (np.abs(x - (sums / counts[:, None])[sample.configuration]) < 1e-12).all(axis=0)
+    steady = (np.abs(_centred(x, sample.configuration)) < 1e-12).all(axis=0)
     return x[:, steady], model.words
 
 
 def _residual(y: Floats, x: Floats) -> tuple[float, int]:
-    """Sum of squares that ``x`` leaves of ``y``, and its degrees of freedom."""
-    rest = y - _fitted(y[:, None], x)[:, 0]
-    return float(rest @ rest), len(y) - int(np.linalg.matrix_rank(x))
+    """Sum of squares that ``x`` leaves of ``y``, and how many columns of ``x`` are independent."""
+    basis = _basis(x)
+    rest = y - basis @ (basis.T @ y)
+    return float(rest @ rest), basis.shape[1]
 
 
-def _fitted(y: Floats, x: Floats) -> Floats:
-    return np.asarray(x @ np.linalg.lstsq(x, y, rcond=None)[0])
+def _basis(x: Floats) -> Floats:
+    """Orthonormal columns that span those of ``x``, whose entries are of order 1 or rounding."""
+    if not x.shape[1]:
+        return x
+    left, size, _ = np.linalg.svd(x, full_matrices=False)
+    return np.asarray(left[:, size > 1e-9 * max(float(size[0]), 1.0)])
+
+
+def _centred(x: Floats, cluster: npt.NDArray[np.int64]) -> Floats:
+    """Columns less their mean in each cluster."""
+    counts = np.bincount(cluster)
+    sums = np.zeros((len(counts), x.shape[1]))
+    np.add.at(sums, cluster, x)
+    return x - (sums / counts[:, None])[cluster]
 
 
 def _share(f: float, repeats: float) -> float:
