@@ -6,7 +6,6 @@ from pathlib import Path
 import jinja2
 import pandas as pd
 
-from sweep.analysis import correlation_contrast
 from sweep.analysis.frames import require_columns
 from sweep.export import write_file
 from sweep.report.context import Context
@@ -18,8 +17,8 @@ from sweep.report.page import Section, slug
 from sweep.report.paper import write_paper
 from sweep.report.reads import measures_for
 from sweep.report.runs import run_links
-from sweep.report.sections import SECTIONS
-from sweep.report.verdict import Verdict, verdict
+from sweep.report.sections import SECTIONS, judgement
+from sweep.report.verdict import Verdict
 from sweep.report.words import count
 from sweep.store import Store
 
@@ -66,13 +65,7 @@ def render_report(
 
 def _made(context: Context) -> tuple[Verdict, list[Section]]:
     require_columns(context.data.metrics, (context.measure, context.outcome), "metrics")
-    correlations = context.table("correlation")
-    contrasts = (
-        correlation_contrast(correlations, *context.spaces[:2])
-        if len(context.spaces) > 1
-        else pd.DataFrame({"env": []})
-    )
-    return verdict(correlations, contrasts, context.trials), [build(context) for build in SECTIONS]
+    return judgement(context), [build(context) for build in SECTIONS]
 
 
 def _rendered(data: SweepData, found: Verdict, sections: list[Section]) -> str:

@@ -57,11 +57,12 @@ class Context:
             columns={value_column(self.trials, name): name for name in both}
         )
 
-    def table(self, name: str, *, traced: bool = False, **options: Any) -> pd.DataFrame:
+    def table(self, name: str, *, traced: bool = False, last: bool = False, **options: Any) -> pd.DataFrame:
         """The result table ``name`` about this sweep, its rows in the order of environments and spaces.
 
         ``measure``, ``outcome``, ``draws`` and ``seed`` are the report's where the table takes them. ``traced`` makes
-        it of the trials whose whole curves are looked at. Raises `Absent` with the table's own reason where it cannot
+        it of the trials whose whole curves are looked at, ``last`` of last values, for tables that could be of every
+        step and are asked for the end. Raises `Absent` with the table's own reason where it cannot
         be made.
         """
         found = TABLES[name]
@@ -70,7 +71,13 @@ class Context:
         key = f"{name} {traced} {sorted(given.items())}"
         if key not in self._tables:
             try:
-                frame = self.data.curves if traced else self.data.frame(found, given)
+                frame = (
+                    self.data.curves
+                    if traced
+                    else self.data.metrics
+                    if last
+                    else self.data.frame(found, given)
+                )
                 trials = self.data.traced_trials if traced else self.trials
                 # Long vectors are read of all trials or of none.
                 whole = len(trials) == len(self.trials)

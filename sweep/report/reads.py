@@ -8,12 +8,14 @@ from sweep.report.sections.training import CURVE_MEASURES
 
 # Made of the whole curves of some trials. What other tables need, they read by themselves.
 _TRACED = ("phases", "specification-curve", "lr-evolution", "rank-by-lr")
+# Made of the last values that all sections share.
+_LAST = ("policy-selection",)
 
 
 def measures_for(measure: str, outcome: str) -> list[str]:
     """Those whose last values and curves the sections look at."""
     wanted = [measure, outcome, *CURVE_MEASURES]
-    for name in _TRACED:
+    for name in (*_TRACED, *_LAST):
         table = TABLES[name]
         asked: dict[str, Any] = {"measure": measure, "outcome": outcome}
         options = {key: value for key, value in asked.items() if key in table.options}

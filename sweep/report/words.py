@@ -85,11 +85,23 @@ def value_words(value: object) -> str:
     """A hyperparameter's value: ``0.0003``, ``relu``, ``64×64``, ``16 layers of 64``; nothing for a null."""
     if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool | np.bool_):
         return short(float(value)) if value == value else ""
+    if isinstance(value, bool | np.bool_):
+        return "on" if value else "off"
     parts = content(value).split("x")
     if len(parts) < 2 or not all(part.isdigit() for part in parts):
         return content(value)
     alike = len(parts) > 3 and len(set(parts)) == 1
     return f"{len(parts)} layers of {parts[0]}" if alike else "\u00d7".join(parts)
+
+
+def level_words(level: object) -> str:
+    """A level as tables of factors have it, in text: ``on`` for ``True``, ``3e-5``, ``relu``; nothing for a null."""
+    if not isinstance(level, str):
+        return ""
+    try:
+        return {"True": "on", "False": "off"}.get(level) or short(float(level))
+    except ValueError:
+        return value_words(level)
 
 
 def setting(field: str, value: object) -> str:

@@ -10,6 +10,7 @@ from numpy import float64
 
 from sweep.report.figures.palette import Palette
 from sweep.report.figures.panel import SMALL, Panel
+from sweep.report.figures.ticks import powers
 
 Floats = npt.NDArray[float64]
 
@@ -64,6 +65,8 @@ def banded(
                 markersize=5,
                 zorder=3,
             )
+        if logarithmic:
+            powers(axes.xaxis)
         title, across, up = labels
         axes.set_title(title)
         axes.set_xlabel(across)

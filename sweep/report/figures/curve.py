@@ -5,13 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
 from sweep.analysis.vocabulary import term
 from sweep.report.figures.palette import Palette
 from sweep.report.figures.panel import Panel, Series
-
-ROUND = (1, 2, 2.5, 5, 10)
+from sweep.report.figures.ticks import ROUND, over_steps
 
 
 def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: str) -> Panel:
@@ -44,10 +43,3 @@ def curve(table: pd.DataFrame, series: Sequence[Series], group: str, measure: st
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=term(measure).whole, steps=ROUND))
 
     return Panel(draw, f"{term(measure).label} over training")
-
-
-def over_steps(axes: Axes) -> None:
-    """An axis of gradient steps from 0: 5k, 10k."""
-    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
-    axes.set_xlim(left=0)

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from sweep.analysis.vocabulary import term
-from sweep.report.figures.curve import ROUND, over_steps
 from sweep.report.figures.palette import Palette
 from sweep.report.figures.panel import Panel
+from sweep.report.figures.ticks import ROUND, over_steps
 from sweep.report.words import percent
 
 PHASES: Final[Mapping[int, str]] = {1: "category-5", 2: "category-2", 3: "category-0"}

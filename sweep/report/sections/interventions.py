@@ -10,7 +10,7 @@ from sweep.report.figures.heatmap import heatmap
 from sweep.report.page import Block, Download, Heading, Paragraph, Plot, Section
 from sweep.report.sections.places import env_words
 from sweep.report.tables import PLACE, Column, Row, chance, interval, note, page_table, whole, words
-from sweep.report.words import count, decimals, in_words, listed, sentence
+from sweep.report.words import count, decimals, in_words, level_words, listed, sentence
 
 _NAME, _TITLE = "interventions", "Interventions and their interactions"
 # A map of p-values that are corrected for their number is read at this rate of false discoveries.
@@ -57,12 +57,7 @@ def interventions(context: Context) -> Section:
 def _main_effects(context: Context, effects: pd.DataFrame, known: pd.DataFrame, name: str) -> list[Block]:
     groups = []
     for (env, space), here in known.groupby(["env", "space"], sort=False):
-        rows = tuple(
-            Estimate.of(
-                f"{_factor(row['factor'])}: {row['control']} \u2192 {row['treatment']}", row, "effect"
-            )
-            for row in here.to_dict("records")
-        )
+        rows = tuple(Estimate.of(_contrast(row), row, "effect") for row in here.to_dict("records"))
         groups.append(Group(f"{space}, {env_words(env)}", rows))
     trials = {
         place: int(here["n_trials"].iloc[0]) for place, here in known.groupby(["env", "space"], sort=False)
@@ -82,8 +77,8 @@ def _main_effects(context: Context, effects: pd.DataFrame, known: pd.DataFrame, 
     columns = (
         *PLACE,
         Column("Factor", lambda row: _factor(row["factor"]), numeric=False),
-        words("control"),
-        words("treatment"),
+        Column("Control", lambda row: level_words(row["control"]), numeric=False),
+        Column("Treatment", lambda row: level_words(row["treatment"]), numeric=False),
         interval("effect", "Effect"),
         chance("effect_p"),
         chance("p_holm", "p (Holm)"),
@@ -113,7 +108,7 @@ def _pairs(context: Context, name: str) -> list[Block]:
         names = list(dict.fromkeys([*here["first"], *here["second"]]))
         treated = dict(zip(here["first"], here["first_treatment"], strict=True))
         treated |= dict(zip(here["second"], here["second_treatment"], strict=True))
-        labels = [f"{_factor(factor)} {treated[factor]}" for factor in names]
+        labels = [f"{_factor(factor)} {level_words(treated[factor])}" for factor in names]
         panels = []
         for column, p, title in (
             ("effect", "p_bh", "Both at once, from the control"),
@@ -149,6 +144,11 @@ def _pairs(context: Context, name: str) -> list[Block]:
             )
         )
     return plots
+
+
+def _contrast(row: Row) -> str:
+    """``Activation: relu → tanh``."""
+    return f"{_factor(row['factor'])}: {level_words(row['control'])} \u2192 {level_words(row['treatment'])}"
 
 
 def _factor(name: object) -> str:

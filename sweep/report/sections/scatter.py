@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.analysis import regression_line
-from sweep.analysis.frames import configuration_fields
+from sweep.analysis.frames import varying
 from sweep.analysis.vocabulary import label, term
 from sweep.report.context import Context, thinned
 from sweep.report.figures.panel import Series
@@ -59,7 +59,7 @@ def _scatter(context: Context, env: str) -> Plot | None:
     drawn = pd.concat([line for line in lines if len(line)] or lines, ignore_index=True)
     marks = thinned(points)
     panel, legend = scatter(marks, drawn, context.spaces, measure, outcome)
-    columns = ["space", "trial_id", "configuration", *configuration_fields(points), "seed", measure, outcome]
+    columns = ["space", "trial_id", "configuration", *varying(points), "seed", measure, outcome]
     kept = [name for name in dict.fromkeys(columns) if name in points.columns]
     return Plot(
         title=f"{label(outcome)} against {term(measure).inline} on {env}",

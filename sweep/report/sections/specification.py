@@ -54,9 +54,9 @@ def specifications(context: Context) -> Section:
     return Section(_NAME, _TITLE, tuple(blocks))
 
 
-def choices(measure: str, outcome: str) -> dict[str, list[str]]:
+def choices(measure: str, outcome: str) -> dict[str, Any]:
     """Other ranks beside a rank and other returns beside a return; any other measure and outcome by themselves."""
-    asked = {} if measure in RANKS else {"measures": [measure]}
+    asked: dict[str, Any] = {} if measure in RANKS else {"measures": [measure]}
     return asked if outcome in OUTCOMES else asked | {"outcomes": [outcome]}
 
 
