@@ -45,6 +45,19 @@ def measure_columns(metrics: pd.DataFrame) -> list[str]:
     ]
 
 
+def places_among(ids: pd.Index, column: pd.Series) -> npt.NDArray[np.intp]:
+    """Where each cell of ``column``, such as trial_id, stands among ``ids``, ``[T]``; -1 where it does not.
+
+    Of a categorical only the categories are looked up.
+    """
+    found: npt.NDArray[np.intp]
+    if isinstance(column.dtype, pd.CategoricalDtype):
+        found = np.append(ids.get_indexer(column.cat.categories.astype(object)), -1)
+        return found[column.cat.codes]
+    found = ids.get_indexer(pd.Index(column.astype(object)))
+    return found
+
+
 def configuration_codes(trials: pd.DataFrame) -> npt.NDArray[np.int64]:
     """A number for each trial's configuration, the seed left out, ``[T]`` int64.
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from sweep.analysis.association import Floats
+from sweep.analysis.frames import places_among
 
 
 class Series:
@@ -27,8 +28,7 @@ class Series:
 
     def places(self, ids: pd.Series) -> npt.NDArray[np.intp]:
         """Where each trial stands in the order that the series was made with; -1 where it does not."""
-        places: npt.NDArray[np.intp] = self._ids.get_indexer(ids.astype(object))
-        return places
+        return places_among(self._ids, ids)
 
     def of(self, name: str) -> list[tuple[Floats, Floats]]:
         """Steps and finite values of a measure, each ``[measurements]``, of every trial."""

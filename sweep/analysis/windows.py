@@ -9,6 +9,7 @@ import pandas as pd
 
 from sweep.analysis.association import Floats
 from sweep.analysis.exclusions import FINAL_SHARE
+from sweep.analysis.frames import places_among
 
 
 def lengths(trials: pd.DataFrame, metrics: pd.DataFrame) -> Floats:
@@ -30,7 +31,7 @@ def windowed(
     """
     there = series.loc[series[measure].notna(), ["trial_id", "step", measure]]
     index = pd.Index(trials["trial_id"].astype(object))
-    trial = index.get_indexer(there["trial_id"].astype(object))
+    trial = places_among(index, there["trial_id"])
     known = trial >= 0
     trial, step = trial[known], there["step"].to_numpy(float)[known]
     value = there[measure].to_numpy(float)[known]

@@ -4,7 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sweep.analysis.frames import CONFIGURATION_FIELDS, configuration_codes, content, contents, varying
+from sweep.analysis.frames import (
+    CONFIGURATION_FIELDS,
+    configuration_codes,
+    content,
+    contents,
+    places_among,
+    varying,
+)
 
 COLUMNS = {
     "float": pd.Series([1e-4, np.nan, 0.1, 1e-4, 1.0]),
@@ -49,3 +56,10 @@ def test_trials_that_differ_in_nothing_are_one_configuration() -> None:
     trials = pd.DataFrame({"learning_rate": [1e-3] * 3, "seed": [0, 1, 2]})
     assert configuration_codes(trials).tolist() == [0, 0, 0]
     assert varying(trials) == []
+
+
+def test_places_of_categories_are_those_of_their_texts() -> None:
+    ids = pd.Index(["c", "a", "b"], dtype=object)
+    column = pd.Series(["a", "z", "b", None, "c", "a"])
+    assert places_among(ids, column).tolist() == [1, -1, 2, -1, 0, 1]
+    assert places_among(ids, column.astype("category")).tolist() == [1, -1, 2, -1, 0, 1]
