@@ -1,10 +1,11 @@
 """What an audit says, in words that its intervals carry: one word, the hyperparameter that does it, and sentences.
 
 Read from the table of `audit` alone. The word is that of the estimate adjusted for all hyperparameters against the
-pooled one (within the environment, where there are several); where that is refused, of the hyperparameters one at a
-time: the strongest word that one of them gives, and "agrees" only where none gives another. The hyperparameter that
+pooled one (within the environment, where there are several). Where that is refused, it is of the hyperparameters one at
+a time: the strongest word that one of them gives, and "agrees" only where none gives another. The hyperparameter that
 does it is the one whose groups change the association most, among those whose change is clear after Holm's correction
-and whose interval leaves the pooled estimate out or holds zero; none where there is no such.
+and whose interval leaves the pooled estimate out or holds zero; none where there is no such. Where there is one, and
+the adjusted estimate moves the same way but not clearly so, for want of precision, the word is that hyperparameter's.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -73,10 +74,13 @@ def _verdict(records: Records) -> dict[str, object]:
     adjusted, strata = _one(records, ADJUSTED), [r for r in _there(records, STRATIFIED) if _text(r["word"])]
     word = str(adjusted["word"]) if adjusted is not None else _weakest_link(strata)
     changer = _changer(base, strata)
+    if adjusted is not None and changer is not None and word in ("agrees", "cannot tell"):
+        same_way = np.sign(adjusted["change"]) == np.sign(changer["change"])
+        word = str(changer["word"]) if same_way and _text(changer["word"]) else word
     text = [_claim(base), *_mixed(records, base)]
     if adjusted is not None:
         names = [str(r["variable"]) for r in records if r["approach"] == STRATIFIED]
-        text.append(_after(base, adjusted, names, word))
+        text.append(_after(base, adjusted, names))
     else:
         text += _one_by_one(records, strata)
     text += _does_it(base, changer, word)
@@ -116,8 +120,9 @@ def _mixed(records: Records, base: Record) -> list[str]:
     ]
 
 
-def _after(base: Record, adjusted: Record, names: Sequence[str], word: str) -> str:
-    return sentence(f"adjusted for {listed(names)} it is {_numbers(adjusted)}: {_says(base, adjusted, word)}")
+def _after(base: Record, adjusted: Record, names: Sequence[str]) -> str:
+    says = _says(base, adjusted, str(adjusted["word"]))
+    return sentence(f"adjusted for {listed(names)} it is {_numbers(adjusted)}: {says}")
 
 
 def _says(base: Record, other: Record, word: str) -> str:
@@ -125,7 +130,7 @@ def _says(base: Record, other: Record, word: str) -> str:
         if base["negligible"] is True and other["negligible"] is True:
             return f"both are less than the smallest effect of interest, {number(base['sesoi'])}"
         grown = other["change_p_holm"] < 1 - other["confidence"]
-        return "it is clearly larger" if grown else "the association stands; a change is not shown"
+        return "it is clearly larger" if grown else "the association stands; a change is not shown here"
     if word == "shrinks":
         share = percent(abs(other["change"] / base["standardised"]))
         left = "" if _side(other) else "; the interval holds zero, whether anything is left cannot be told"
@@ -170,7 +175,7 @@ def _does_it(base: Record, changer: Record | None, word: str) -> list[str]:
 
 def _crossed(records: Records, word: str) -> list[str]:
     crossed = _one(records, INTERACTIONS)
-    if crossed is None or not _text(crossed["word"]) or crossed["word"] == word:
+    if crossed is None or _text(crossed["word"]) in ("", word):
         return []
     return [
         sentence(f'with two-factor interactions the word would be "{crossed["word"]}" ({_numbers(crossed)})')

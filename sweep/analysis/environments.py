@@ -7,7 +7,7 @@ import pandas as pd
 
 from sweep.analysis.association import Floats
 from sweep.analysis.frames import configuration_codes, require_columns
-from sweep.analysis.samples import MINIMUM_CONFIGURATIONS, TOGETHER, Sample, samples
+from sweep.analysis.samples import MINIMUM_CONFIGURATIONS, TOGETHER, Sample, pruned_refusal, samples
 
 _OF_AN_ENVIRONMENT = ("env", "dataset", "dataset_fingerprint")
 _FEWEST = 3
@@ -68,7 +68,7 @@ def _by_setting(sample: Sample, min_configurations: int) -> Sample:
     planned = planned.assign(configuration=codes)
     included = sample.included.assign(configuration=planned.loc[sample.included.index, "configuration"])
     refusal, settings = sample.refusal, included["configuration"].nunique()
-    if refusal is None and settings < min_configurations:
+    if settings < min_configurations and pruned_refusal(planned) is None:
         refusal = (
             f"refused: {settings} settings in {included['env'].nunique()} environments, at least "
             f"{min_configurations} are needed ({len(included)} of {len(planned)} trials)"

@@ -64,11 +64,26 @@ def test_reversals_and_what_is_negligible_have_their_words() -> None:
     assert "what is left is less than the smallest effect of interest" in declared["text"]
 
 
+def test_what_one_hyperparameter_clearly_does_is_not_lost_to_an_adjustment_too_wide_to_show_it(
+    shrinking: pd.DataFrame,
+) -> None:
+    wide = shrinking["approach"] == "adjusted"
+    vague = shrinking.assign(
+        word=shrinking["word"].where(~wide, "agrees"),
+        change_p_holm=shrinking["change_p_holm"].where(~wide, 0.2),
+    )
+    verdict = audit_verdict(vague).iloc[0]
+    assert (verdict["verdict"], verdict["variable"]) == ("shrinks", "learning_rate")
+    assert "a change is not shown here. Learning rate changes it most" in verdict["text"]
+    back = vague.assign(change=vague["change"].where(~wide, -0.1))
+    assert audit_verdict(back).iloc[0]["verdict"] == "agrees"
+
+
 def test_an_association_that_stands_agrees_and_nothing_does_it() -> None:
     trials, metrics, _ = simulate(np.random.default_rng(3), 80, 4, 0.2)
     verdict = audit_verdict(audit(trials, metrics, draws=200)).iloc[0]
     assert (verdict["verdict"], verdict["variable"]) == ("agrees", None)
-    assert "the association stands; a change is not shown" in verdict["text"]
+    assert "the association stands; a change is not shown here" in verdict["text"]
 
 
 def test_where_nothing_is_shown_nothing_is_said() -> None:

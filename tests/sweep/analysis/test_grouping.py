@@ -76,6 +76,15 @@ def test_environments_together_count_settings_not_configurations() -> None:
     assert few.refusal == "refused: 12 settings in 3 environments, at least 13 are needed (72 of 72 trials)"
 
 
+def test_environments_together_without_a_finished_trial_are_refused_by_the_same_minimum() -> None:
+    trials, metrics, _ = simulate(np.random.default_rng(0), 12, 2, environments=2)
+    none = list(apart_and_together(trials.assign(status="planned"), metrics, [MEASURE, OUTCOME]))[-1]
+    assert none.refusal == "refused: 0 settings in 0 environments, at least 5 are needed (0 of 48 trials)"
+    pruned = list(apart_and_together(trials.assign(scheduler="asha"), metrics, [MEASURE, OUTCOME]))[-1]
+    assert pruned.refusal is not None
+    assert "under early stopping" in pruned.refusal
+
+
 def test_one_environment_is_not_there_twice() -> None:
     trials, metrics, _ = simulate(np.random.default_rng(0), 12, 2)
     assert [s.key["env"] for s in apart_and_together(trials, metrics, [MEASURE, OUTCOME])] == [
