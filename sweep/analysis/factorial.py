@@ -100,7 +100,7 @@ def find_factors(
 
 
 def read_control(control: Mapping[str, Any] | Sequence[str] | None) -> dict[str, str]:
-    """``["activation=relu", "learning_rate=3e-4"]``, or a mapping, as levels by factor.
+    """``["activation=relu", "learning_rate=3e-4"]``, the same by commas, or a mapping, as levels by factor.
 
     Raises `AnalysisError` for what is not NAME=LEVEL.
     """
@@ -109,7 +109,7 @@ def read_control(control: Mapping[str, Any] | Sequence[str] | None) -> dict[str,
     if isinstance(control, Mapping):
         return {str(name): level(value) for name, value in control.items()}
     found = {}
-    for text in control:
+    for text in control.split(",") if isinstance(control, str) else control:
         name, equals, value = text.partition("=")
         if not (name and equals and value):
             raise AnalysisError(

@@ -57,6 +57,7 @@ def test_a_control_that_is_asked_for_is_taken() -> None:
     assert factors["learning_rate"].control == "3e-05"
     assert factors["activation"].rule == "option"
     assert found(trials, {"learning_rate": 3e-5}).factors[1].control == "3e-05"
+    assert found(trials, "activation=tanh, learning_rate=3e-5").factors[1].control == "3e-05"
 
 
 def test_a_dataset_stands_for_its_environment_in_a_control() -> None:
