@@ -62,9 +62,11 @@ def write_paper(folder: str | Path, title: str, verdict: Verdict, sections: Sequ
                 tables += 1
                 name = f"{slug(section.name)}-table-{tables}"
                 files[f"{name}.tex"] = latex_table(block).encode()
-                long = len(block.rows) > _LONG
-                body.append(rf"\textbf{{{escape_latex(block.title)}}}\par")
-                body.append(rf"{{\scriptsize\input{{{name}}}}}" if long else rf"\fit{{{name}}}\par")
+                title = rf"\textbf{{{escape_latex(block.title)}}}\par"
+                if len(block.rows) > _LONG:
+                    body.append(rf"{title}{{\scriptsize\input{{{name}}}}}")
+                else:
+                    body.append(rf"\begin{{minipage}}{{\linewidth}}{title}\fit{{{name}}}\end{{minipage}}\par")
                 body.append(_items(block.notes, "enumerate"))
             else:
                 body.append(_text(block))

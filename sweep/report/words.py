@@ -149,9 +149,11 @@ def in_words(text: str) -> str:
 
     def said(found: re.Match[str]) -> str:
         name = found[0]
+        if name in ("True", "False"):
+            return level_words(name)
         return term(name).inline if name in _NAMES or name.startswith(FOREIGN_FIELD) else name
 
-    return re.sub(rf"(?<![\w/])(?:{re.escape(FOREIGN_FIELD)})?[a-z][a-z0-9_]*(?![\w/])", said, text)
+    return re.sub(rf"(?<![\w/])(?:{re.escape(FOREIGN_FIELD)})?[a-zTF][a-z0-9_]*(?![\w/])", said, text)
 
 
 def sentence(text: str) -> str:

@@ -65,7 +65,11 @@ def forest(
             _row(axes, palette, row, at)
         if null is not None:
             axes.axvline(null, color=palette["muted"], linewidth=1, zorder=1)
-        axes.set_yticks([at for at, _ in named], [words for _, words in named])
+        lines = sorted([*named, *((at, fill(words, _LETTERS)) for words, at in heads)])
+        axes.set_yticks([at for at, _ in lines], [words for _, words in lines])
+        heading = {at for _, at in heads}
+        for (at, _), label in zip(lines, axes.get_yticklabels(), strict=True):
+            label.set_fontweight("bold" if at in heading else "normal")
         axes.set_ylim(end, -0.6)
         axes.xaxis.set_major_locator(MaxNLocator(6))
         axes.tick_params(axis="y", length=0)
@@ -73,19 +77,6 @@ def forest(
         axes.spines["left"].set_visible(False)
         axes.set_xlabel(axis)
         _limit(axes, groups, null)
-        for words, place in heads:
-            axes.text(
-                0,
-                place,
-                words,
-                transform=axes.get_yaxis_transform(),
-                ha="left",
-                va="center",
-                fontweight="bold",
-                fontsize=8.5,
-                zorder=6,
-                bbox={"facecolor": palette["surface"], "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
-            )
 
     return Panel(draw, described, (width, 0.75 + _ROW * max(2.0, end + 0.6)))
 
@@ -97,8 +88,9 @@ def _places(groups: Sequence[Group]) -> tuple[list[tuple[Estimate, float]], list
     end = -0.5
     for group in groups:
         if group.heading:
-            heads.append((group.heading, end + 0.5))
-            end += 1
+            height = max(1.0, 0.15 + 0.6 * len(wrap(group.heading, _LETTERS)))
+            heads.append((group.heading, end + height / 2))
+            end += height
         for row in group.rows:
             if not row.label and rows:
                 rows.append((row, rows[-1][1] + 0.45))
