@@ -89,6 +89,11 @@ class FactorialModel:
         return combination
 
     @cached_property
+    def by_trial(self) -> LeastSquares:
+        """The same model as if every trial were a configuration of its own."""
+        return LeastSquares(self.squares.x, np.arange(len(self.squares.x)))
+
+    @cached_property
     def coefficients(self) -> int:
         """How many can be told apart."""
         return rank(self.squares.x)

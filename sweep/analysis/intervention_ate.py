@@ -17,7 +17,6 @@ from sweep.analysis.designs import space_of
 from sweep.analysis.exclusions import COUNT_COLUMNS
 from sweep.analysis.factorial import Factor, Factors, check_control, find_factors, read_control
 from sweep.analysis.factorial_model import FactorialModel, factorial_model
-from sweep.analysis.least_squares import LeastSquares
 from sweep.analysis.multiplicity import holm
 from sweep.analysis.samples import MINIMUM_CONFIGURATIONS, Sample, check_confidence, samples
 from sweep.analysis.table import SAMPLE, Option, Table
@@ -142,7 +141,7 @@ def _estimate(
     effect, interval = model.squares.interval(contrast, y, confidence)
     if not interval.exists:
         return row | {"note": f"refused: {model.no_spread}"}
-    trial = LeastSquares(model.squares.x, np.arange(len(y)))
+    trial = model.by_trial
     alone = trial.interval(trial.contrast(combination, power=1), y, confidence)[1]
     plain, reach = _plain(y, signs, confidence)
     own = []
