@@ -113,8 +113,15 @@ def simulated(trial: pd.Series, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def write_sweep(
-    root: Path, name: str = "demo", *, broad: int = 160, atari: int = 2, packs_done: int | None = None
+    root: Path,
+    name: str = "demo",
+    *,
+    broad: int = 160,
+    atari: int = 2,
+    packs_done: int | None = None,
+    more: bool = False,
 ) -> SweepStore:
+    """``more``: with errors of the values, and returns under shifts of 1 and 2 pixels."""
     trials = planned(broad, atari)
     sweep = Store(root).create(name)
     packs = {str(pack): rows["trial_id"].tolist() for pack, rows in trials.groupby("pack_id")}
@@ -142,6 +149,17 @@ def write_sweep(
             exploded = trial["learning_rate"] > 9e-3 and trial["batch_size"] == 256 and trial["seed"] == 1
             if exploded:
                 rows = rows[rows["step"] <= 3000]
+            if more:
+                rows = rows.assign(value_error=rows["q_mean"] / rows["srank"].ffill())
+                kept = rows["return_mean"].dropna().iloc[-1] + 2.0
+                writer.append_spectra(
+                    {
+                        "trial_id": [trial_id],
+                        "step": [int(rows["step"].max())],
+                        "name": ["robustness_shift_returns"],
+                        "values": [[kept, 0.8 * kept, 0.5 * kept]],
+                    }
+                )
             columns = {c: np.ma.masked_invalid(rows[c]) if rows[c].dtype == float else rows[c] for c in rows}
             writer.append(columns)
             outcome[trial_id] = {
@@ -157,6 +175,14 @@ def write_sweep(
 @pytest.fixture(scope="session")
 def make_sweep() -> Callable[..., SweepStore]:
     return write_sweep
+
+
+@pytest.fixture(scope="session")
+def measured_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A smaller one, in which errors of the values and returns under shifts were measured too."""
+    root = tmp_path_factory.mktemp("measured")
+    write_sweep(root, broad=24, more=True).compact()
+    return root
 
 
 @pytest.fixture(scope="session")

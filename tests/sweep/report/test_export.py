@@ -18,12 +18,26 @@ from sweep.export import destinations, export, result_table
 from sweep.formats import FORMATS, SUFFIXES, escape_latex, to_json, to_latex, to_markdown
 from sweep.store import Store, SweepStore
 
+OPTIONS = {"equivalence": {"sesoi": 0.1}, "robustness": {"shift": [1.0, 2.0]}}
+"""What a table cannot do without."""
+REFUSED = {
+    "robustness": "protocol probes",
+    "specification-curve": "none was measured",
+    "specification-summary": "none was measured",
+}
+"""Tables of a sweep that has measured nothing, and what they say."""
+MORE = ("robustness", "value-error", "value-error-trials")
+"""Tables of what few sweeps measure."""
+
 
 @pytest.mark.parametrize("table", list(TABLES))
-def test_every_table_in_every_format(finished_root: Path, tmp_path: Path, table: str) -> None:
-    paths = export(finished_root, "demo", table, list(FORMATS), tmp_path / "out")
+def test_every_table_in_every_format(
+    finished_root: Path, measured_root: Path, tmp_path: Path, table: str
+) -> None:
+    root, options = measured_root if table in MORE else finished_root, OPTIONS.get(table, {})
+    paths = export(root, "demo", table, list(FORMATS), tmp_path / "out", **options)
     assert [path.name for path in paths] == [f"out{SUFFIXES[f]}" for f in FORMATS]
-    frame = result_table(finished_root, "demo", table)
+    frame = result_table(root, "demo", table, **options)
     assert len(frame) > 0
     csv, parquet = (
         pd.read_csv(tmp_path / "out.csv", float_precision="round_trip"),
@@ -149,7 +163,12 @@ def test_file_names(out: str, formats: list[str], expected: list[str]) -> None:
 def test_an_empty_sweep_exports_heads(tmp_path: Path, make_sweep: Callable[..., SweepStore]) -> None:
     make_sweep(tmp_path, packs_done=0, broad=8)
     for table in TABLES:
-        paths = export(tmp_path, "demo", table, list(FORMATS), tmp_path / "tables" / table)
+        if table in REFUSED:
+            with pytest.raises(UsageError, match=REFUSED[table]):
+                export(tmp_path, "demo", table, ["csv"], tmp_path / "tables" / table)
+            continue
+        options = OPTIONS.get(table, {})
+        paths = export(tmp_path, "demo", table, list(FORMATS), tmp_path / "tables" / table, **options)
         assert all(path.stat().st_size for path in paths)
     assert pd.read_csv(tmp_path / "tables" / "correlation.csv")["note"].str.startswith("refused").all()
 
