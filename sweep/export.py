@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import pandas as pd
 
 from sweep.analysis.catalog import TABLES
-from sweep.analysis.designs import with_study
+from sweep.analysis.interventions.designs import with_study
 from sweep.analysis.table import Table
 from sweep.errors import UsageError
 from sweep.formats import FORMATS, SUFFIXES

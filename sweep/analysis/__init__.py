@@ -1,36 +1,36 @@
 """Analysis of a sweep: functions from the store's DataFrames to tidy DataFrames."""
 
-from sweep.analysis.aggregate import aggregate
-from sweep.analysis.audit import audit
-from sweep.analysis.audit_verdict import audit_verdict
+from sweep.analysis.confounding.audit import audit
+from sweep.analysis.confounding.audit_verdict import audit_verdict
+from sweep.analysis.confounding.sensitivity_table import sensitivity
+from sweep.analysis.confounding.simpson import simpson
 from sweep.analysis.contrast import correlation_contrast
 from sweep.analysis.correlation import correlation, regression_line
 from sweep.analysis.curves import curves
-from sweep.analysis.dose_response import dose_response, dose_response_summary
-from sweep.analysis.equivalence import equivalence
 from sweep.analysis.exclusions import classify, exclusions
 from sweep.analysis.final import final
 from sweep.analysis.frames import AnalysisError, configuration_codes
-from sweep.analysis.improvement import improvement
-from sweep.analysis.intervention_ate import intervention_ate
-from sweep.analysis.lr_evolution import lr_evolution
-from sweep.analysis.mediation import mediation
+from sweep.analysis.interventions.intervention_ate import intervention_ate
+from sweep.analysis.interventions.mediation import mediation
+from sweep.analysis.interventions.pairwise_ate import pairwise_ate
 from sweep.analysis.paired import Difference, paired_difference, values_by_seed
-from sweep.analysis.pairwise_ate import pairwise_ate
-from sweep.analysis.phases import phases
-from sweep.analysis.policy_selection import policy_selection
-from sweep.analysis.profiles import profiles
-from sweep.analysis.rank_by_lr import rank_by_lr
-from sweep.analysis.robustness import robustness
-from sweep.analysis.sensitivity_table import sensitivity
-from sweep.analysis.simpson import simpson
-from sweep.analysis.specification_curve import specification_curve
-from sweep.analysis.specification_summary import specification_summary
+from sweep.analysis.performance.aggregate import aggregate
+from sweep.analysis.performance.improvement import improvement
+from sweep.analysis.performance.profiles import profiles
+from sweep.analysis.performance.robustness import robustness
+from sweep.analysis.planning.variance_components import variance_components
+from sweep.analysis.specifications.specification_curve import specification_curve
+from sweep.analysis.specifications.specification_summary import specification_summary
 from sweep.analysis.summary import final_summary
-from sweep.analysis.threshold_ate import threshold_ate
-from sweep.analysis.threshold_curve import threshold_curve
-from sweep.analysis.value_error import value_error, value_error_trials
-from sweep.analysis.variance_components import variance_components
+from sweep.analysis.thresholds.dose_response import dose_response, dose_response_summary
+from sweep.analysis.thresholds.equivalence import equivalence
+from sweep.analysis.thresholds.threshold_ate import threshold_ate
+from sweep.analysis.thresholds.threshold_curve import threshold_curve
+from sweep.analysis.training.lr_evolution import lr_evolution
+from sweep.analysis.training.phases import phases
+from sweep.analysis.training.policy_selection import policy_selection
+from sweep.analysis.training.rank_by_lr import rank_by_lr
+from sweep.analysis.training.value_error import value_error, value_error_trials
 
 __all__ = [
     "AnalysisError",

@@ -5,36 +5,36 @@ from typing import Any, Final
 
 import pandas as pd
 
-from sweep.analysis.aggregate import TABLE as AGGREGATE
-from sweep.analysis.audit import TABLE as AUDIT
-from sweep.analysis.audit_verdict import TABLE as AUDIT_VERDICT
+from sweep.analysis.confounding.audit import TABLE as AUDIT
+from sweep.analysis.confounding.audit_verdict import TABLE as AUDIT_VERDICT
+from sweep.analysis.confounding.sensitivity_table import TABLE as SENSITIVITY
+from sweep.analysis.confounding.simpson import TABLE as SIMPSON
 from sweep.analysis.correlation import TABLE as CORRELATION
 from sweep.analysis.curves import curves
-from sweep.analysis.dose_response import SUMMARY as DOSE_RESPONSE_SUMMARY
-from sweep.analysis.dose_response import TABLE as DOSE_RESPONSE
-from sweep.analysis.equivalence import TABLE as EQUIVALENCE
 from sweep.analysis.final import final
-from sweep.analysis.improvement import TABLE as IMPROVEMENT
-from sweep.analysis.intervention_ate import TABLE as INTERVENTION_ATE
-from sweep.analysis.lr_evolution import TABLE as LR_EVOLUTION
-from sweep.analysis.mediation import TABLE as MEDIATION
-from sweep.analysis.pairwise_ate import TABLE as PAIRWISE_ATE
-from sweep.analysis.phases import TABLE as PHASES
-from sweep.analysis.policy_selection import TABLE as POLICY_SELECTION
-from sweep.analysis.profiles import TABLE as PROFILES
-from sweep.analysis.rank_by_lr import TABLE as RANK_BY_LR
-from sweep.analysis.robustness import TABLE as ROBUSTNESS
-from sweep.analysis.sensitivity_table import TABLE as SENSITIVITY
-from sweep.analysis.simpson import TABLE as SIMPSON
-from sweep.analysis.specification_curve import TABLE as SPECIFICATION_CURVE
-from sweep.analysis.specification_summary import TABLE as SPECIFICATION_SUMMARY
+from sweep.analysis.interventions.intervention_ate import TABLE as INTERVENTION_ATE
+from sweep.analysis.interventions.mediation import TABLE as MEDIATION
+from sweep.analysis.interventions.pairwise_ate import TABLE as PAIRWISE_ATE
+from sweep.analysis.performance.aggregate import TABLE as AGGREGATE
+from sweep.analysis.performance.improvement import TABLE as IMPROVEMENT
+from sweep.analysis.performance.profiles import TABLE as PROFILES
+from sweep.analysis.performance.robustness import TABLE as ROBUSTNESS
+from sweep.analysis.planning.variance_components import TABLE as VARIANCE_COMPONENTS
+from sweep.analysis.specifications.specification_curve import TABLE as SPECIFICATION_CURVE
+from sweep.analysis.specifications.specification_summary import TABLE as SPECIFICATION_SUMMARY
 from sweep.analysis.summary import final_summary
 from sweep.analysis.table import Option, Table
-from sweep.analysis.threshold_ate import TABLE as THRESHOLD_ATE
-from sweep.analysis.threshold_curve import TABLE as THRESHOLD_CURVE
-from sweep.analysis.value_error import TABLE as VALUE_ERROR
-from sweep.analysis.value_error import TRIALS_TABLE as VALUE_ERROR_TRIALS
-from sweep.analysis.variance_components import TABLE as VARIANCE_COMPONENTS
+from sweep.analysis.thresholds.dose_response import SUMMARY as DOSE_RESPONSE_SUMMARY
+from sweep.analysis.thresholds.dose_response import TABLE as DOSE_RESPONSE
+from sweep.analysis.thresholds.equivalence import TABLE as EQUIVALENCE
+from sweep.analysis.thresholds.threshold_ate import TABLE as THRESHOLD_ATE
+from sweep.analysis.thresholds.threshold_curve import TABLE as THRESHOLD_CURVE
+from sweep.analysis.training.lr_evolution import TABLE as LR_EVOLUTION
+from sweep.analysis.training.phases import TABLE as PHASES
+from sweep.analysis.training.policy_selection import TABLE as POLICY_SELECTION
+from sweep.analysis.training.rank_by_lr import TABLE as RANK_BY_LR
+from sweep.analysis.training.value_error import TABLE as VALUE_ERROR
+from sweep.analysis.training.value_error import TRIALS_TABLE as VALUE_ERROR_TRIALS
 
 SUMMARY_MEASURES: Final = ("return_mean", "srank", "dead_units")
 _MEASURES: Final = Option("names", "The measures, by commas [default: all, or the usual ones].")

@@ -8,7 +8,6 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from sweep.analysis.designs import CHOSEN
 from sweep.analysis.frames import (
     CONFIGURATION_FIELDS,
     FOREIGN_FIELD,
@@ -16,6 +15,7 @@ from sweep.analysis.frames import (
     configuration_codes,
     configuration_fields,
 )
+from sweep.analysis.interventions.designs import CHOSEN
 
 _TRIAL_IDS: Final = ("trial_id", "run_id", "ID", "id", "number", "Name")
 """What may name a run, in order of preference: ours, W&B's, Optuna's."""

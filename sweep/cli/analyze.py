@@ -13,7 +13,6 @@ from sweep.cli.tables import Columns, Formats, Measure, Out, Outcome, Set, pairs
 from sweep.errors import UsageError
 
 if TYPE_CHECKING:
-
     from sweep.analysis.foreign import Runs
 
 __all__ = ["register"]

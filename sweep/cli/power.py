@@ -12,7 +12,7 @@ from sweep.cli.power_answer import Question, Variance, as_json_of, show
 from sweep.errors import UsageError
 
 if TYPE_CHECKING:
-    from sweep.analysis.power import Claim
+    from sweep.analysis.planning.power import Claim
 
 __all__ = ["register"]
 
@@ -93,8 +93,8 @@ def power(
     - `sweep power demo --effect correlation=0.3 --sd-between 1 --sd-within 0.5 --power 0.9 --json`
     """
     from search_spaces import load_study
-    from sweep.analysis.power import Claim
-    from sweep.analysis.power_plan import plan_power, study_size
+    from sweep.analysis.planning.power import Claim
+    from sweep.analysis.planning.power_plan import plan_power, study_size
 
     claim = Claim.parse(effect)
     of = outcome or ("srank" if claim.kind == "main" else "return_mean")
@@ -125,7 +125,7 @@ def power(
 
 
 def _declared(claim: Claim, between: float | None, within: float | None) -> Variance:
-    from sweep.analysis.power_plan import Spread
+    from sweep.analysis.planning.power_plan import Spread
 
     if claim.kind == "difference" and within is not None:
         # The arms are one configuration each: what lies between configurations does not count.
@@ -140,7 +140,7 @@ def _declared(claim: Claim, between: float | None, within: float | None) -> Vari
 def _from_pilot(
     root: Path, name: str, claim: Claim, measure: str, outcome: str, space: str, env: str | None
 ) -> Variance:
-    from sweep.analysis.pilot import read_pilot
+    from sweep.analysis.planning.pilot import read_pilot
     from sweep.export import result_table
 
     measures = list(dict.fromkeys([outcome, *([measure] if claim.kind == "correlation" else [])]))

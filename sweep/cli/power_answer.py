@@ -11,9 +11,9 @@ from rich.table import Table
 from sweep.cli.common import console
 
 if TYPE_CHECKING:
-    from sweep.analysis.pilot import Pilot
-    from sweep.analysis.power import Claim
-    from sweep.analysis.power_plan import Plan, Size, Spread
+    from sweep.analysis.planning.pilot import Pilot
+    from sweep.analysis.planning.power import Claim
+    from sweep.analysis.planning.power_plan import Plan, Size, Spread
 
 __all__ = ["Question", "Variance", "as_json_of", "show"]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from sweep.analysis.catalog import TABLES
+from sweep.analysis.confounding.audit_verdict import audit_verdict
 from sweep.analysis.exclusions import INCLUDED, classify
 from sweep.analysis.final import value_column
 from sweep.analysis.frames import AnalysisError, by_space, space_order
@@ -86,6 +87,11 @@ class Context:
             except AnalysisError as error:
                 raise Absent(str(error)) from error
         return self._tables[key]
+
+    @cached_property
+    def verdicts(self) -> pd.DataFrame:
+        """The table `audit-verdict`, read from the audit that the report has. Raises `Absent` where there is none."""
+        return audit_verdict(self.table("audit"))
 
     def in_order(self, table: pd.DataFrame) -> pd.DataFrame:
         """``table`` with its rows by environment and space, otherwise as they were."""

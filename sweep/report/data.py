@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.analysis.designs import with_study
 from sweep.analysis.frames import AnalysisError, by_space, configuration_codes
+from sweep.analysis.interventions.designs import with_study
 from sweep.analysis.table import Table
 from sweep.reading import read_also, read_for
 from sweep.report.live import RunLinks

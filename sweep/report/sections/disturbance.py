@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from sweep.analysis.robustness import AREA, DIFFERENCE, KEPT
+from sweep.analysis.performance.robustness import AREA, DIFFERENCE, KEPT
 from sweep.report.context import Absent, Context
 from sweep.report.figures.bands import Band, banded
 from sweep.report.figures.palette import CATEGORIES

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from sweep.analysis import audit_rows as rows_of
+from sweep.analysis.confounding import audit_rows as rows_of
 from sweep.analysis.samples import TOGETHER
 from sweep.analysis.vocabulary import term
 from sweep.report.context import Absent, Context
@@ -31,7 +31,7 @@ _SIDES = (rows_of.MEDIAN, rows_of.DOUBLY_ROBUST)
 def effects(context: Context) -> Section:
     """Pooled, within, adjusted and factorial estimates in standard deviations of the outcome."""
     try:
-        table, verdicts = context.table("audit"), context.table("audit-verdict")
+        table, verdicts = context.table("audit"), context.verdicts
     except Absent as error:
         return Section(_NAME, _TITLE, absent=str(error))
     known = table[table["estimate"].notna()]

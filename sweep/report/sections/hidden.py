@@ -30,7 +30,7 @@ _MOST_SEEN = 4
 def hidden(context: Context) -> Section:
     """Contours of what would be left, with hyperparameters as benchmarks, and the robustness values."""
     try:
-        table, verdicts = context.table("sensitivity"), context.table("audit-verdict")
+        table, verdicts = context.table("sensitivity"), context.verdicts
     except Absent as error:
         return Section(_NAME, _TITLE, absent=str(error))
     known = table[table["estimate"].notna()]

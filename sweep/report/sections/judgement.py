@@ -38,7 +38,7 @@ def judgement(context: Context) -> Verdict:
 
 def _audited(context: Context) -> tuple[list[Finding], list[str]]:
     try:
-        table = context.table("audit-verdict")
+        table = context.verdicts
     except Absent:
         return [], []
     # A refused row has no sensitivity; its reason is among the limits of the correlations.

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sweep.analysis.frames import by_space, content, varying
-from sweep.analysis.scores import MOST_LEVELS
+from sweep.analysis.performance.scores import MOST_LEVELS
 from sweep.report.context import Context
 from sweep.report.words import setting
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from sweep.analysis.agreement import WORDS
+from sweep.analysis.confounding.agreement import WORDS
 from sweep.analysis.samples import TOGETHER
 from sweep.analysis.vocabulary import label, term
 from sweep.report.context import Absent, Context, thinned

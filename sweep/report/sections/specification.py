@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.analysis.rank_definitions import RANKS
-from sweep.analysis.specification_choices import OUTCOMES
+from sweep.analysis.specifications.rank_definitions import RANKS
+from sweep.analysis.specifications.specification_choices import OUTCOMES
 from sweep.analysis.vocabulary import label, term
 from sweep.report.context import Absent, Context
 from sweep.report.figures.panel import Series

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from search_spaces import Study, load_study
-from sweep.analysis.designs import with_study
+from sweep.analysis.interventions.designs import with_study
 
 AXES: Mapping[str, Sequence[Any]] = {
     "activation": ["relu", "tanh"],

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 from scipy.signal import lfilter
 
-from sweep.analysis.lifespan import Lifespan, Returns, lifespan
+from sweep.analysis.training.lifespan import Lifespan, Returns, lifespan
 
 Floats = npt.NDArray[np.float64]
 PRESENT = {

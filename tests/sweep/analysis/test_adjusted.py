@@ -7,11 +7,11 @@ import statsmodels.api as sm
 import statsmodels.formula.api as smf
 from structural_models import MEASURE, MODELS, OUTCOME, Simulated, observed_confounding
 
-from sweep.analysis.adjusted import adjusted, fit_of, strength
-from sweep.analysis.clustered_slope import independent
-from sweep.analysis.covariates import covariates
-from sweep.analysis.sensitivity import partial_r2
-from sweep.analysis.within_groups import Points
+from sweep.analysis.confounding.adjusted import adjusted, fit_of, strength
+from sweep.analysis.confounding.clustered_slope import independent
+from sweep.analysis.confounding.covariates import covariates
+from sweep.analysis.confounding.sensitivity import partial_r2
+from sweep.analysis.confounding.within_groups import Points
 
 
 def _points(simulated: Simulated) -> Points:

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from sweep.analysis import AnalysisError, aggregate, profiles
-from sweep.analysis.scores import default_factors, groups
+from sweep.analysis.performance.scores import default_factors, groups
 
 Table = Callable[..., pd.DataFrame]
 Sweep = tuple[pd.DataFrame, pd.DataFrame]

@@ -7,7 +7,7 @@ from statsmodels.regression.linear_model import OLS
 from statsmodels.treatment.treatment_effects import TreatmentEffect
 from structural_models import MEASURE, OUTCOME, observed_confounding
 
-from sweep.analysis.aipw import doubly_robust
+from sweep.analysis.confounding.aipw import doubly_robust
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray]
 

@@ -15,15 +15,15 @@ from structural_models import (
     simulate,
 )
 
-from sweep.analysis.audit import AUDIT_COLUMNS, audit
-from sweep.analysis.audit_factors import fieller
-from sweep.analysis.audit_rows import APPROACHES, FAMILY
+from sweep.analysis.confounding.audit import AUDIT_COLUMNS, audit
+from sweep.analysis.confounding.audit_factors import fieller
+from sweep.analysis.confounding.audit_rows import APPROACHES, FAMILY
+from sweep.analysis.confounding.sensitivity_table import sensitivity
+from sweep.analysis.confounding.simpson import simpson
 from sweep.analysis.frames import AnalysisError
-from sweep.analysis.intervention_ate import intervention_ate
+from sweep.analysis.interventions.intervention_ate import intervention_ate
 from sweep.analysis.multiplicity import holm
-from sweep.analysis.sensitivity_table import sensitivity
-from sweep.analysis.simpson import simpson
-from sweep.analysis.threshold_ate import threshold_ate
+from sweep.analysis.thresholds.threshold_ate import threshold_ate
 
 
 def _row(
@@ -145,12 +145,12 @@ def test_rows_of_what_is_unseen_are_those_of_the_sensitivity_table() -> None:
 
 
 def test_a_confounder_as_many_times_as_strong_as_said_takes_the_estimate_to_zero() -> None:
-    from sweep.analysis.adjusted import fit_of
-    from sweep.analysis.benchmarks import benchmarks
-    from sweep.analysis.clustered_slope import Slope
-    from sweep.analysis.covariates import covariates
-    from sweep.analysis.sensitivity import adjusted, as_strong_as
-    from sweep.analysis.within_groups import Points
+    from sweep.analysis.confounding.adjusted import fit_of
+    from sweep.analysis.confounding.benchmarks import benchmarks
+    from sweep.analysis.confounding.clustered_slope import Slope
+    from sweep.analysis.confounding.covariates import covariates
+    from sweep.analysis.confounding.sensitivity import adjusted, as_strong_as
+    from sweep.analysis.confounding.within_groups import Points
 
     trials, metrics, _ = observed_confounding(np.random.default_rng(4), 60, 2)
     frame = trials.assign(configuration=np.unique(trials["weight_decay"], return_inverse=True)[1])

@@ -12,10 +12,10 @@ from structural_models import (
     simulate,
 )
 
-from sweep.analysis.audit import audit
-from sweep.analysis.audit_verdict import VERDICT_COLUMNS, audit_verdict
+from sweep.analysis.confounding.audit import audit
+from sweep.analysis.confounding.audit_verdict import VERDICT_COLUMNS, audit_verdict
+from sweep.analysis.confounding.prose import bounded, listed, number, percent
 from sweep.analysis.frames import AnalysisError
-from sweep.analysis.prose import bounded, listed, number, percent
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from structural_models import MEASURE, OUTCOME, no_effect
 
-from sweep.analysis.caveats import caveats
+from sweep.analysis.confounding.caveats import caveats
 from sweep.analysis.samples import Sample, samples
 
 Sweep = tuple[pd.DataFrame, pd.DataFrame]

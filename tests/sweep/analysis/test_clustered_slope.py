@@ -5,7 +5,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from sweep.analysis.clustered_slope import Slope, difference, independent
+from sweep.analysis.confounding.clustered_slope import Slope, difference, independent
 
 RNG = np.random.default_rng(3)
 CLUSTER = np.repeat(np.arange(9), 3)

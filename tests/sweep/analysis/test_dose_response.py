@@ -10,11 +10,11 @@ import statsmodels.api as sm
 from scipy import stats
 
 from sweep.analysis.catalog import TABLES
-from sweep.analysis.dose_response import dose_response, dose_response_summary
 from sweep.analysis.frames import AnalysisError
 from sweep.analysis.multiplicity import holm
-from sweep.analysis.natural_spline import NaturalSpline
-from sweep.analysis.response_curve import ResponseCurve
+from sweep.analysis.thresholds.dose_response import dose_response, dose_response_summary
+from sweep.analysis.thresholds.natural_spline import NaturalSpline
+from sweep.analysis.thresholds.response_curve import ResponseCurve
 
 Table = Callable[..., pd.DataFrame]
 Sweep = tuple[pd.DataFrame, pd.DataFrame]

@@ -10,11 +10,11 @@ from scipy import stats
 from statsmodels.stats.weightstats import DescrStatsW, ttost_ind
 
 from sweep.analysis.catalog import TABLES
-from sweep.analysis.equivalence import equivalence, tost
 from sweep.analysis.frames import AnalysisError
 from sweep.analysis.multiplicity import holm
-from sweep.analysis.response_curve import ResponseCurve
-from sweep.analysis.threshold_ate import threshold_ate
+from sweep.analysis.thresholds.equivalence import equivalence, tost
+from sweep.analysis.thresholds.response_curve import ResponseCurve
+from sweep.analysis.thresholds.threshold_ate import threshold_ate
 
 Table = Callable[..., pd.DataFrame]
 Sweep = tuple[pd.DataFrame, pd.DataFrame]

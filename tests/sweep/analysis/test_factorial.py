@@ -8,8 +8,8 @@ import pytest
 from factorial_sweeps import AXES, measured, study, trials_of
 
 from sweep.analysis import AnalysisError
-from sweep.analysis.designs import space_of
-from sweep.analysis.factorial import Factors, check_control, find_factors, read_control
+from sweep.analysis.interventions.designs import space_of
+from sweep.analysis.interventions.factorial import Factors, check_control, find_factors, read_control
 from sweep.analysis.samples import samples
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from structural_models import MEASURE, OUTCOME, simulate
 
-from sweep.analysis.environments import apart_and_together, standardised
-from sweep.analysis.grouping import grouping_of, groupings
+from sweep.analysis.confounding.environments import apart_and_together, standardised
+from sweep.analysis.confounding.grouping import grouping_of, groupings
 
 
 def _trials(**columns: object) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from rliable import library, metrics
 from scipy import stats
 
 from sweep.analysis import AnalysisError, improvement
-from sweep.analysis.improvement import permutation_p, probability, score_interval
-from sweep.analysis.stratified import Runs
+from sweep.analysis.performance.improvement import permutation_p, probability, score_interval
+from sweep.analysis.performance.stratified import Runs
 
 Table = Callable[..., pd.DataFrame]
 

@@ -11,8 +11,8 @@ from factorial_sweeps import AXES, measured, signs, study, trials_of
 from scipy import stats
 
 from sweep.analysis import AnalysisError, intervention_ate
-from sweep.analysis.factorial import find_factors
-from sweep.analysis.factorial_model import factorial_model
+from sweep.analysis.interventions.factorial import find_factors
+from sweep.analysis.interventions.factorial_model import factorial_model
 from sweep.analysis.samples import samples
 
 EFFECTS = {"activation": 8.0, "learning_rate": -5.0, "target_update_period": 0.0, "sam_weight": 1.0}

@@ -7,7 +7,7 @@ import pytest
 import statsmodels.api as sm
 from scipy import stats
 
-from sweep.analysis.least_squares import LeastSquares
+from sweep.analysis.interventions.least_squares import LeastSquares
 
 
 def _sweep(seed: int, sizes: list[int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import statsmodels.api as sm
 from scipy import stats
 
 from sweep.analysis import AnalysisError, lr_evolution, rank_by_lr
-from sweep.analysis.replicates import Replicates
+from sweep.analysis.training.replicates import Replicates
 
 Table = Callable[..., pd.DataFrame]
 RATES = [1e-5, 1e-4, 1e-3]

@@ -13,7 +13,7 @@ from statsmodels.stats.mediation import Mediation
 
 from sweep.analysis import AnalysisError, mediation
 from sweep.analysis.intervals import cluster_draws, mean_interval
-from sweep.analysis.serial_chain import Chain, fit
+from sweep.analysis.interventions.serial_chain import Chain, fit
 
 RATES = [float(f"{rate:.6g}") for rate in np.geomspace(1e-5, 1e-2, 20)]
 A, D, B = 3.0, -2.0, 0.5

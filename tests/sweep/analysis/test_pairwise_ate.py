@@ -8,8 +8,8 @@ from factorial_sweeps import AXES, measured, signs, study, trials_of
 from scipy import stats
 
 from sweep.analysis import AnalysisError, intervention_ate, pairwise_ate
-from sweep.analysis.factorial import find_factors
-from sweep.analysis.factorial_model import factorial_model
+from sweep.analysis.interventions.factorial import find_factors
+from sweep.analysis.interventions.factorial_model import factorial_model
 from sweep.analysis.samples import samples
 
 NAMES = list(AXES)

@@ -10,7 +10,7 @@ from phase_simulation import study
 from scipy import stats
 
 from sweep.analysis import AnalysisError, phases
-from sweep.analysis.lifespan import difference
+from sweep.analysis.training.lifespan import difference
 
 # Outside the label by less than a thousandth of training: as found, the rules were not changed for it.
 MISSED = {"dense-1000"}

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from sweep.analysis import AnalysisError, policy_selection
-from sweep.analysis.regret import regret
+from sweep.analysis.training.regret import regret
 
 Table = Callable[..., pd.DataFrame]
 RATES = list(np.geomspace(1e-5, 1e-2, 6))

@@ -13,8 +13,8 @@ from statsmodels.stats.power import FTestAnovaPower, TTestPower
 from sweep.analysis import AnalysisError, paired_difference
 from sweep.analysis.association import Pair
 from sweep.analysis.intervals import cluster_draws, correlation_interval
-from sweep.analysis.pilot import read_pilot
-from sweep.analysis.power import (
+from sweep.analysis.planning.pilot import read_pilot
+from sweep.analysis.planning.power import (
     Claim,
     correlation_p,
     correlation_power,
@@ -23,7 +23,7 @@ from sweep.analysis.power import (
     simulate_pairs,
     two_level_design,
 )
-from sweep.analysis.power_plan import Size, Spread, plan_power, study_size
+from sweep.analysis.planning.power_plan import Size, Spread, plan_power, study_size
 
 OPTIONS: dict[str, Any] = {"alpha": 0.05, "draws": 2000}
 

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from sweep.analysis.association import Pair
+from sweep.analysis.confounding.rank_association import spearman, spearman_within
 from sweep.analysis.intervals import cluster_draws, correlation_interval
-from sweep.analysis.rank_association import spearman, spearman_within
 
 RNG = np.random.default_rng(0)
 X = np.round(RNG.normal(size=40) * 2)  # ties, as an effective rank has

@@ -5,8 +5,14 @@ import torch
 
 from agents.probes.ranks import entropy_rank_of, numerical_rank_of
 from agents.probes.ranks import srank_of as srank_of_probe
-from sweep.analysis.rank_definitions import Definition, declared, series_of, srank_of, vectors_for
-from sweep.analysis.windows import lengths, windowed
+from sweep.analysis.specifications.rank_definitions import (
+    Definition,
+    declared,
+    series_of,
+    srank_of,
+    vectors_for,
+)
+from sweep.analysis.specifications.windows import lengths, windowed
 
 
 def _sigma(count: int, size: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sweep.analysis.regret import candidate_sets, chosen_value, regret, regret_of_sets
+from sweep.analysis.training.regret import candidate_sets, chosen_value, regret, regret_of_sets
 
 VALUES = np.array([10.0, 4.0, 8.0, 0.0])
 

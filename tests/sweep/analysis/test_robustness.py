@@ -7,8 +7,8 @@ from scipy import stats
 
 from agents.probes import robustness_auc, robustness_curve
 from sweep.analysis import AnalysisError, robustness
-from sweep.analysis.disturbed import Estimate
-from sweep.analysis.robustness import AREA, DIFFERENCE, KEPT
+from sweep.analysis.performance.disturbed import Estimate
+from sweep.analysis.performance.robustness import AREA, DIFFERENCE, KEPT
 
 Table = Callable[..., pd.DataFrame]
 Sweep = tuple[pd.DataFrame, pd.DataFrame, dict[str, dict[str, object]]]

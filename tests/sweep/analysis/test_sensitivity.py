@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import statsmodels.api as sm
 
-from sweep.analysis.sensitivity import (
+from sweep.analysis.confounding.sensitivity import (
     Confounder,
     Fit,
     adjusted,

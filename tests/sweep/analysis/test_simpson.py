@@ -18,11 +18,11 @@ from structural_models import (
     simulate,
 )
 
-from sweep.analysis.agreement import compare
+from sweep.analysis.confounding.agreement import compare
+from sweep.analysis.confounding.simpson import SIMPSON_COLUMNS, simpson
+from sweep.analysis.confounding.within_groups import hotelling, welch
 from sweep.analysis.frames import AnalysisError
 from sweep.analysis.intervals import NO_INTERVAL, Interval
-from sweep.analysis.simpson import SIMPSON_COLUMNS, simpson
-from sweep.analysis.within_groups import hotelling, welch
 
 Table = Callable[..., pd.DataFrame]
 

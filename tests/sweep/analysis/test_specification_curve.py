@@ -8,12 +8,19 @@ import statsmodels.api as sm
 from scipy import stats
 
 from sweep.analysis import AnalysisError, specification_curve, specification_summary
-from sweep.analysis.covariates import covariates
-from sweep.analysis.least_squares import LeastSquares
-from sweep.analysis.rank_definitions import Definition
-from sweep.analysis.specification_curve import Curve
-from sweep.analysis.specification_summary import summarise
-from sweep.analysis.specifications import LINE, Columns, Specification, fit, permutations, z_scores
+from sweep.analysis.confounding.covariates import covariates
+from sweep.analysis.interventions.least_squares import LeastSquares
+from sweep.analysis.specifications.rank_definitions import Definition
+from sweep.analysis.specifications.specification_curve import Curve
+from sweep.analysis.specifications.specification_summary import summarise
+from sweep.analysis.specifications.specifications import (
+    LINE,
+    Columns,
+    Specification,
+    fit,
+    permutations,
+    z_scores,
+)
 
 Table = Callable[..., pd.DataFrame]
 Sweep = tuple[pd.DataFrame, pd.DataFrame]

@@ -8,8 +8,8 @@ import statsmodels.api as sm
 from scipy import stats
 
 from sweep.analysis.intervals import cluster_draws
-from sweep.analysis.side_contrast import contrasts
-from sweep.analysis.split import Split
+from sweep.analysis.thresholds.side_contrast import contrasts
+from sweep.analysis.thresholds.split import Split
 
 QUANTILES = (0.05, 0.25, 0.5, 0.55, 0.75, 0.95)
 

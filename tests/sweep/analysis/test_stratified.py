@@ -8,7 +8,7 @@ from rliable import library, metrics
 from scipy import stats
 
 from sweep.analysis import AnalysisError
-from sweep.analysis.stratified import (
+from sweep.analysis.performance.stratified import (
     Runs,
     Statistic,
     bootstrap,

@@ -10,8 +10,8 @@ from scipy import stats
 from sweep.analysis.catalog import TABLES
 from sweep.analysis.frames import AnalysisError
 from sweep.analysis.multiplicity import benjamini_hochberg, holm
-from sweep.analysis.threshold_ate import threshold_ate
-from sweep.analysis.threshold_curve import threshold_curve
+from sweep.analysis.thresholds.threshold_ate import threshold_ate
+from sweep.analysis.thresholds.threshold_curve import threshold_curve
 
 Table = Callable[..., pd.DataFrame]
 Sweep = tuple[pd.DataFrame, pd.DataFrame]

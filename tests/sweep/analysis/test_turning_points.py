@@ -3,7 +3,7 @@ import pytest
 from scipy.ndimage import median_filter, uniform_filter1d
 from scipy.signal import lfilter
 
-from sweep.analysis.turning_points import FIRST_NOISES, hinge, smoothed, swings, turn
+from sweep.analysis.training.turning_points import FIRST_NOISES, hinge, smoothed, swings, turn
 
 
 def _squares_left(x: np.ndarray, y: np.ndarray, k: int) -> float:

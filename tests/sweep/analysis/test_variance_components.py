@@ -7,7 +7,7 @@ import statsmodels.formula.api as smf
 from factorial_sweeps import measured, signs, study, trials_of
 
 from sweep.analysis import AnalysisError, variance_components
-from sweep.analysis.variance_components import components
+from sweep.analysis.planning.variance_components import components
 
 RATES = [1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3]
 

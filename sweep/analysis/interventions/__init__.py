@@ -1,0 +1,1 @@
+"""What randomised hyperparameters do: main effects, pairs, and by way of what."""

@@ -1,0 +1,1 @@
+"""How good kinds of runs are over environments, and under disturbances."""

@@ -1,0 +1,1 @@
+"""How many configurations and seeds a claim needs, before anything runs."""

@@ -1,0 +1,1 @@
+"""A claim under every way in which it might have been estimated."""
