@@ -79,4 +79,5 @@ def strength(points: Points, given: Covariates, name: str) -> Confounder:
 def _share(values: np.ndarray, fewer: np.ndarray, more: np.ndarray) -> float:
     """Of what ``fewer`` orthonormal columns leave of the values, the share that ``more`` explain."""
     before, after = (float(((values - q @ (q.T @ values)) ** 2).sum()) for q in (fewer, more))
-    return (before - after) / before if before > 0 else 0.0
+    # Of what explains nothing, rounding may leave less than nothing.
+    return min(max((before - after) / before, 0.0), 1.0) if before > 0 else 0.0

@@ -48,7 +48,10 @@ def factor_rows(
             "estimand": f"effect of {factor.name} {factor.treatment} instead of {factor.control} on the outcome",
             "kind": kind,
         }
-        if not np.isfinite(x + y).all():
+        if k not in model.varying:
+            only = factor.treatment if model.signs[0, k] > 0 else factor.control
+            rows.append(row | {"note": f"refused: only trials with {factor.name} {only} are left"})
+        elif not np.isfinite(x + y).all():
             rows.append(row | {"note": "refused: in an environment measure or outcome does not vary"})
         else:
             rows.append(row | _effects(model, k, x, y, confidence))

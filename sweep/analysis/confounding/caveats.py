@@ -57,7 +57,7 @@ def missing_seeds(sample: Sample) -> list[str]:
     if not short and not gone:
         return []
     parts = [f"{short} of {len(left)} configurations have fewer than {full} seeds"] if short else []
-    parts += [f"{gone} configurations have none"] if gone else []
+    parts += [f"of {gone} of {gone + len(left)} configurations no trial is left"] if gone else []
     return ["; ".join(parts)]
 
 

@@ -96,12 +96,16 @@ def as_strong_as(benchmark: Confounder, times: float) -> Confounder | None:
     (given these and the measure). None where nothing can be so strong: it would explain all of the measure. Section
     4.4 and appendix; an outcome's share of more than 1 is 1.
     """
+    if benchmark.measure >= 1 or times * benchmark.measure >= 1:
+        return None
     measure = times * benchmark.measure / (1 - benchmark.measure)
-    if measure >= 1 or times * benchmark.measure >= 1:
+    if measure >= 1:
         return None
     shared = times * benchmark.measure**2 / ((1 - times * benchmark.measure) * (1 - benchmark.measure))
     if shared >= 1:
         return None
+    if benchmark.outcome >= 1:
+        return Confounder(float(measure), 1.0)
     own = benchmark.outcome / (1 - benchmark.outcome)
     outcome = (np.sqrt(times) + np.sqrt(shared)) ** 2 / (1 - shared) * own
     return Confounder(float(measure), float(min(outcome, 1.0)))

@@ -125,3 +125,17 @@ def test_a_fit_for_the_sensitivity_analysis_has_the_partial_r2_of_statsmodels() 
         sm.OLS(points.x, independent(given.main(without=w))).fit().ssr for w in (None, "learning_rate")
     ]
     assert found.measure == pytest.approx(1 - on_measure[0] / on_measure[1])
+
+
+def test_a_hyperparameter_that_does_nothing_explains_nothing_rather_than_less() -> None:
+    rng = np.random.default_rng(5)
+    half = np.tile([0, 1], 20)
+    frame = pd.DataFrame(
+        {"configuration": range(40), "activation": half, "batch_size": np.repeat([1, 2], 20)}
+    )
+    balanced = np.repeat(rng.normal(size=20), 2)  # the same at both levels: nothing is left to explain
+    points = Points.of(balanced + 0.0 * half, np.roll(balanced, 4), frame, "")
+    found = strength(points, covariates(frame), "activation")
+    assert found.measure == pytest.approx(0, abs=1e-12)
+    assert found.measure >= 0
+    assert found.outcome >= 0

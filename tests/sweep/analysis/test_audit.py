@@ -182,6 +182,16 @@ def test_factors_have_the_effects_of_the_interventions_table_and_their_ratio() -
     assert row["estimand"] == "effect of activation tanh instead of relu on the outcome"
 
 
+def test_a_factor_of_which_one_level_is_left_is_refused() -> None:
+    trials, metrics, _ = observed_confounding(np.random.default_rng(11), 40, 2)
+    trials.loc[trials["activation"] == "tanh", "status"] = "diverged"
+    table = audit(trials, metrics, draws=100)
+    row = _row(table, "two-level factor", "activation")
+    assert row["note"] == "refused: only trials with activation relu are left"
+    assert np.isfinite(_row(table, "two-level factor", "batch_size")["estimate"])
+    assert "diverged and are left out" in row["caveats"]
+
+
 def test_fiellers_bounds_are_where_the_difference_is_just_not_told_from_zero() -> None:
     variances, critical = (0.04, 0.09, 0.02), stats.t.ppf(0.975, 12)
     for bound in fieller(1.5, 2.0, variances, critical):

@@ -98,6 +98,12 @@ def test_nothing_can_be_so_strong_as_to_explain_more_than_there_is() -> None:
     assert bound.outcome == 1.0
 
 
+def test_what_explains_all_or_nothing_is_no_division_by_zero() -> None:
+    assert as_strong_as(Confounder(1.0, 0.5), 1) is None
+    assert as_strong_as(Confounder(0.1, 1.0), 1) == Confounder(pytest.approx(0.1 / 0.9), 1.0)
+    assert as_strong_as(Confounder(0.0, 0.0), 5) == Confounder(0.0, 0.0)
+
+
 def test_published_e_values() -> None:
     # VanderWeele & Ding (2017): smoking and lung cancer, 10.73 (8.02 to 14.36); leukaemia, 0.80 (0.71 to 0.91).
     assert e_value(10.73) == pytest.approx(20.94777, abs=1e-5)
