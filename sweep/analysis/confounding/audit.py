@@ -37,7 +37,7 @@ AUDIT_COLUMNS: Final = (
     *("measure_effect", "measure_effect_low", "measure_effect_high", "ratio", "ratio_low", "ratio_high"),
     *("partial_r2", "robustness_value", "robustness_value_bound", "e_value", "e_value_bound"),
     *("outside", "times", "times_to_zero", "estimand", "outcome_scale", "measure_sd", "outcome_sd"),
-    *("freedom", "sesoi", "confidence", *COUNT_COLUMNS, "caveats", "note"),
+    *("freedom", "sesoi", "confidence", "n_used", *COUNT_COLUMNS, "caveats", "note"),
 )
 
 
@@ -75,8 +75,8 @@ def audit(
     ``measure_effect`` and the ``ratio`` of the two; ``kind`` is "randomised" where the design set their levels,
     otherwise "associational". ``sesoi`` declares the smallest effect of interest, in outcome (``unit`` "outcome") or
     standard deviations of the outcome (``unit`` "sd") per standard deviation of the measure: ``negligible`` says that
-    a slope is shown to be less. ``caveats`` are of the trials of the whole sample, ``note`` of the row: a refusal, or
-    what went into it.
+    a slope is shown to be less. ``n_used`` trials are in the row. ``caveats`` are of the trials of the whole sample,
+    ``note`` of the row: a refusal, or what went into it.
 
     Raises `AnalysisError` for a missing column, draws < 100, a confidence outside (0, 1), a sesoi that is not
     positive, and an unknown unit.
@@ -105,7 +105,7 @@ def audit(
     keys = ["env", "space", *(name for name in within if name != "env")]
     frame = pd.DataFrame(table, columns=list(dict.fromkeys((*keys, *AUDIT_COLUMNS))))
     frame = frame.astype(dict.fromkeys(_NUMBERS, float)).astype({"negligible": "boolean"})
-    return frame.astype({"note": object, "caveats": object})
+    return frame.astype({"note": object, "caveats": object, "n_used": "Int64"})
 
 
 def _rows(sample: Sample, made: Audit, trials: pd.DataFrame) -> list[Row]:
@@ -135,7 +135,7 @@ def _words(rows: list[Row], confidence: float) -> None:
     by_approach = {row["approach"]: row for row in rows if row.get("variable") in (None, "env")}
     for row in rows:
         base = by_approach.get(row.get("compared_with"))
-        if base is None or "estimate" not in base:
+        if base is None or "change" not in row:
             continue
         row["word"] = compare(
             _interval(base),

@@ -138,6 +138,7 @@ class Audit:
         points = self.mixed if self.together else self.points
         slope = None if points is None else points.pooled
         naive = self.row(NAIVE, None, f"{_PER_SD}, over all trials") | {"outcome_scale": OWN_UNITS}
+        all_of_them = {} if points is None else {"n_used": len(points.x)}
         if slope is not None:
             freedom = len(slope.y) - slope.regressors
             naive |= self.numbers(slope.estimate, slope.naive_interval(self.confidence), self._unit(points))
@@ -145,17 +146,18 @@ class Audit:
                 "freedom": freedom,
                 "note": "seeds of a configuration counted as independent: not to be used",
             }
-        yield naive
+        yield naive | all_of_them
         row = self._slope(slope, POOLED, None, points=points)
         row |= {"estimand": f"{_PER_SD}, over all trials", "outcome_scale": OWN_UNITS}
         if self.together:
             row["note"] = "environments mixed as they stand, in their own units"
-        yield row
+        yield row | all_of_them
         if self.together:
             same = points is not None and len(points.x) == len(self.points.x)
             row = self._slope(self.base, ENVIRONMENT, "env", compared=True, against=slope if same else None)
             row["estimand"] = "standard deviations of the outcome per one of the measure, within environments"
-            yield row | {"compared_with": POOLED}
+            dropped = points_of(self.sample, self.measure, self.outcome)[1]
+            yield row | ({"compared_with": POOLED} if "change" in row else {}) | {"note": dropped}
 
     def ranks(self) -> Iterator[Row]:
         """`RANKS` and `PARTIAL_RANKS`."""
@@ -244,6 +246,7 @@ class Audit:
             "estimand": estimand,
             "kind": "associational",
             "outcome_scale": self.points.scale,
+            "n_used": len(self.points.x),
         }
 
     def numbers(self, standardised: float, interval: Interval, unit: float | None = None) -> Row:

@@ -96,7 +96,7 @@ def _verdict(records: Records) -> dict[str, object]:
 
 def _claim(base: Record) -> str:
     together = base["env"] == TOGETHER
-    n = f"{base['n_trials']:,} trials of {base['n_configurations']:,} {'settings' if together else 'configurations'}"
+    n = f"{base['n_used']:,} trials of {base['n_configurations']:,} {'settings' if together else 'configurations'}"
     unit = "in its standard deviations" if together else term(str(base["outcome"])).unit
     outcome = f"{_outcome(base)} ({unit})" if unit else _outcome(base)
     text = (
@@ -105,7 +105,8 @@ def _claim(base: Record) -> str:
         "interval in brackets"
     )
     none = "; the interval holds zero, so that no association is shown"
-    return sentence(text + ("" if _side(base) else none))
+    left_out = f" {sentence(base['note'])}" if together and _text(base["note"]) else ""
+    return sentence(text + ("" if _side(base) else none)) + left_out
 
 
 def _mixed(records: Records, base: Record) -> list[str]:

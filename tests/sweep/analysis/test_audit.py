@@ -18,6 +18,7 @@ from structural_models import (
 from sweep.analysis.confounding.audit import AUDIT_COLUMNS, audit
 from sweep.analysis.confounding.audit_factors import fieller
 from sweep.analysis.confounding.audit_rows import APPROACHES, FAMILY
+from sweep.analysis.confounding.audit_verdict import audit_verdict
 from sweep.analysis.confounding.sensitivity_table import sensitivity
 from sweep.analysis.confounding.simpson import simpson
 from sweep.analysis.frames import AnalysisError
@@ -214,6 +215,26 @@ def test_environments_together_are_audited_within_themselves() -> None:
     assert "env (2 levels)" in _row(table, "adjusted", env="all")["note"]
     assert (table.loc[table["env"] == "all", "n_configurations"] == 40).all()
     assert "env" not in set(table.loc[table["approach"] == "two-level factor", "variable"])
+
+
+def test_an_environment_where_nothing_varies_is_left_out_of_what_is_compared() -> None:
+    trials, metrics, _ = simulate(np.random.default_rng(12), 20, 2, 0.1, environments=3)
+    metrics.loc[(trials["env"] == "bsuite/catch/2").to_numpy(), OUTCOME] = 0.0
+    table = audit(trials, metrics, draws=100)
+    within = _row(table, "within environment", env="all")
+    assert within["note"] == "left out, as srank or return_mean does not vary there: bsuite/catch/2"
+    assert np.isnan(within["change"])
+    assert (within["n_used"], within["n_trials"], _row(table, "pooled", env="all")["n_used"]) == (
+        80,
+        120,
+        120,
+    )
+    verdict = audit_verdict(table).iloc[-1]["text"]
+    assert verdict.startswith("Within environments, over 80 trials of 20 settings")
+    assert "Left out, as srank or return_mean does not vary there: bsuite/catch/2." in verdict
+    assert _row(table, "adjusted", env="all")["word"] == "agrees"
+    factor = _row(table, "two-level factor", "activation", env="all")
+    assert factor["note"] == "refused: in an environment measure or outcome does not vary"
 
 
 def test_nothing_to_find_is_found_in_few_sweeps() -> None:
