@@ -67,6 +67,8 @@ class Context:
         be made.
         """
         found = TABLES[name]
+        if self.trials.empty and name != "correlation":
+            raise Absent("No trial is planned yet.")
         own = {"measure": self.measure, "outcome": self.outcome, "draws": self.draws, "seed": self.seed}
         given = {key: value for key, value in own.items() if key in found.options} | options
         key = f"{name} {traced} {sorted(given.items())}"

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from sweep.analysis.frames import CONFIGURATION_FIELDS, FOREIGN_FIELD, content
-from sweep.analysis.vocabulary import Term, term
+from sweep.analysis.vocabulary import term
 from sweep.store.schema import MEASURES
 
 DASH = "\u2013"
@@ -38,15 +38,6 @@ def interval_text(value: float, low: float, high: float, digits: int | None = 2)
     if not math.isfinite(high - low):
         return f"{signed(value, digits)} [no interval]"
     return f"{signed(value, digits)} [{signed(low, digits)}, {signed(high, digits)}]"
-
-
-def between(value: float, low: float, high: float, confidence: float = 0.95) -> str:
-    """``0.62, 95 % interval 0.31 to 0.84``, for a sentence."""
-    digits = decimals(value, low, high)
-    return (
-        f"{signed(value, digits)}, {100 * confidence:g} % interval {signed(low, digits)} to "
-        f"{signed(high, digits)}"
-    )
 
 
 def decimals(value: float, low: float, high: float) -> int:
@@ -131,11 +122,6 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
-
-
-def unit_of(term: Term) -> str:
-    """ " directions" to follow a number, or nothing."""
-    return f" {term.unit}" if term.unit else ""
 
 
 # Fields whose values speak for themselves.

@@ -191,3 +191,11 @@ def finished_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
     write_sweep(root).compact()
     return root
+
+
+@pytest.fixture(scope="session")
+def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with the finished sweep ``demo``: 24 narrow trials, 12 broad."""
+    root = tmp_path_factory.mktemp("small")
+    write_sweep(root, broad=12, atari=0)
+    return root
