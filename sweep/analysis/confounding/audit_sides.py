@@ -54,11 +54,8 @@ def _doubly_robust(made: Audit, above: np.ndarray) -> Row:
     kept = (
         f"{found.kept.sum()} of {len(points.x)} trials with a propensity of {OVERLAP[0]:g} to {OVERLAP[1]:g}"
     )
-    return (
-        row
-        | _numbers(made, found.estimate, found.interval)
-        | {"note": f"about the {kept}; {found.draws} draws"}
-    )
+    row |= _numbers(made, found.estimate, found.interval) | {"n_used": int(found.kept.sum())}
+    return row | {"note": f"about the {kept}; {found.draws} draws"}
 
 
 def _as_they_are(made: Audit, x: np.ndarray) -> Row:

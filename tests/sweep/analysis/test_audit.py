@@ -70,6 +70,7 @@ def test_pooled_is_wrong_and_every_adjustment_right_where_the_confounder_is_seen
         assert row["word"] == "shrinks"
     assert _row(confounded, "stratified", "activation")["word"] == "agrees"
     robust = _row(confounded, "doubly robust")
+    assert robust["n_used"] == round(400 * (1 - robust["outside"])) < 400
     assert robust["low"] < truth.above_adjusted < robust["high"] < _row(confounded, "above the median")["low"]
 
 
