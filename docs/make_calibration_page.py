@@ -40,7 +40,7 @@ COVERAGE = (0.93, 0.97)
 FALSE_ALARMS = (0.035, 0.065)
 SMALLEST_EFFECT = 0.2
 """Declared for the verdicts, in standard deviations of the outcome per standard deviation of the measure."""
-VERDICTS = ("agrees", "shrinks", "vanishes", "reverses", "cannot tell")
+VERDICTS = ("agrees", "shrinks", "vanishes", "reverses", "appears", "cannot tell")
 VERDICT_SWEEPS = 100
 DRAWS = 400
 """Bootstrap draws of each simulated sweep; 2,000 are the default of the tables."""
