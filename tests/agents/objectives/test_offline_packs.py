@@ -38,7 +38,7 @@ def test_a_member_learns_in_a_pack_what_it_learns_alone(objective, strategy):
 @pytest.mark.usefixtures("compile_cache")
 @pytest.mark.parametrize(
     "objective",
-    [name if name == "rem" else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES],
+    [name if name == "cql" else pytest.param(name, marks=pytest.mark.slow) for name in SHAPES],
 )
 def test_compiled_it_takes_the_same_steps(objective):
     shape = a_shape(objective=objective, dropout=True, hidden_sizes=(20,), **SHAPES[objective])
