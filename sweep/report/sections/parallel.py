@@ -84,7 +84,7 @@ def _plot(context: Context, env: str, environments: int) -> Plot:
                     {
                         "label": c.label,
                         "values": numbers(c.values),
-                        "range": [c.low, c.high],
+                        "range": numbers([c.low, c.high]),
                         "at": [place for place, _ in c.ticks],
                         "ticks": [words for _, words in c.ticks],
                     }

@@ -79,7 +79,10 @@ def _regret(context: Context, rows: pd.DataFrame, place: Place) -> Plot:
 def _selector(name: str) -> str:
     """``highest effective rank`` for ``srank:max``."""
     measure, colon, direction = name.partition(":")
-    return f"{_WORDS[direction]} {term(measure).inline}" if colon else name
+    if not colon:
+        return name
+    counted = direction == "min" and measure.endswith("_units")
+    return f"{'fewest' if counted else _WORDS[direction]} {term(measure).inline}"
 
 
 def _table(context: Context, table: pd.DataFrame) -> Block:

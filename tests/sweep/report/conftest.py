@@ -199,3 +199,23 @@ def small_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("small")
     write_sweep(root, broad=12, atari=0)
     return root
+
+
+@pytest.fixture(scope="session")
+def make_runs() -> Callable[[], pd.DataFrame]:
+    """A row a run, as another tool would export it."""
+
+    def made() -> pd.DataFrame:
+        rng = np.random.default_rng(1)
+        rows = [
+            {"lr": lr, "width": width, "seed": seed}
+            for lr in (1e-4, 3e-4, 1e-3)
+            for width in (32, 64, 128)
+            for seed in range(4)
+        ]
+        table = pd.DataFrame(rows)
+        table["rank"] = 10 + 3 * np.log10(table["lr"]) + rng.normal(0, 1, len(table))
+        table["accuracy"] = 0.5 + 0.02 * table["rank"] + rng.normal(0, 0.02, len(table))
+        return table
+
+    return made

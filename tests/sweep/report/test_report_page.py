@@ -72,7 +72,7 @@ def page(html: str) -> Page:
     return Page(html)
 
 
-@pytest.fixture()
+@pytest.fixture
 def first_sections(monkeypatch: pytest.MonkeyPatch) -> None:
     """The page down to its scatters: the rest takes seconds, and these tests do not look at it."""
     monkeypatch.setattr(build, "SECTIONS", SECTIONS[:2])
