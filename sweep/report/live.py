@@ -16,6 +16,8 @@ from sweep.analysis.frames import content, varying
 from sweep.report.page import Plot
 from sweep.report.words import setting
 
+_PLACE = ("env", "dataset", "train_steps")
+
 
 @dataclass(frozen=True)
 class RunLinks:
@@ -33,7 +35,9 @@ class RunLinks:
 
 def trial_words(trials: pd.DataFrame) -> list[str]:
     """A trial's configuration in words, what varies among ``trials`` alone, then its seed."""
-    fields = [field for field in varying(trials) if field not in ("env", "dataset", "train_steps")]
+    # What every trial of an environment has, such as its network, tells none from another.
+    several = [varying(group) for _, group in trials.groupby("env", sort=False)]
+    fields = [f for f in varying(trials) if f not in _PLACE and any(f in of_env for of_env in several)]
     columns = [[setting(field, value) for value in trials[field]] for field in fields]
     if "seed" in trials.columns:
         columns.append([f"seed {content(seed)}" for seed in trials["seed"]])
