@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
@@ -126,8 +126,12 @@ def listed(names: Sequence[str], last: str = "and") -> str:
 
 # Fields whose values speak for themselves.
 _BARE: Final = frozenset({"env", "algorithm", "network", "activation", "optimizer", "dataset"})
+_MOST_REASONS: Final = 3
 # Names that are no words; `seed` and `dropout` read as what they are.
-_NAMES: Final = frozenset(name for name in (*CONFIGURATION_FIELDS, *MEASURES) if "_" in name) | {"srank"}
+_NAMES: Final = frozenset(name for name in (*CONFIGURATION_FIELDS, *MEASURES) if "_" in name) | {
+    "srank",
+    "env",
+}
 
 
 def in_words(text: str) -> str:
@@ -140,6 +144,14 @@ def in_words(text: str) -> str:
         return term(name).inline if name in _NAMES or name.startswith(FOREIGN_FIELD) else name
 
     return re.sub(rf"(?<![\w/])(?:{re.escape(FOREIGN_FIELD)})?[a-zTF][a-z0-9_]*(?![\w/])", said, text)
+
+
+def why(notes: Iterable[object]) -> str:
+    """The different reasons among ``notes`` for which there is nothing to show, in sentences; "" for none."""
+    told = [note for note in notes if isinstance(note, str)]
+    reasons = list(dict.fromkeys(sentence(in_words(text.removeprefix("refused: "))) for text in told))
+    more = len(reasons) - _MOST_REASONS
+    return " ".join(reasons[:_MOST_REASONS]) + (f" {more} more reasons of the kind." if more > 0 else "")
 
 
 def sentence(text: str) -> str:

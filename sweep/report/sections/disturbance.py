@@ -11,7 +11,7 @@ from sweep.report.page import Block, Download, Gallery, Paragraph, Plot, Section
 from sweep.report.sections.kinds import factors_of_kinds, kind_words
 from sweep.report.sections.places import MOST_PLACES, Place, of_place, place_words, places, undrawn
 from sweep.report.tables import PLACE, Column, chance, interval, note, page_table, words
-from sweep.report.words import count, in_words, sentence
+from sweep.report.words import count, in_words, sentence, why
 
 _NAME, _TITLE = "robustness", "Disturbed observations"
 _AXES = {"shift": "Shift (pixels)", "scale": "Scaling (share)", "noise": "Noise (standard deviation)"}
@@ -24,7 +24,7 @@ def disturbance(context: Context) -> Section:
     try:
         table = context.table("robustness", by=factors)
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=in_words(str(error)))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     table = table.assign(kind_of_run=[kind_words(row, factors) for row in table.to_dict("records")])
     kept = table[(table["statistic"] == KEPT) & table["value"].notna()]
     if kept.empty:

@@ -14,7 +14,7 @@ from sweep.report.figures.forest import Estimate, Group, forest
 from sweep.report.page import Block, Download, Paragraph, Plot, Section
 from sweep.report.sections.places import MOST_PLACES, Place, of_place, place_words, places, undrawn
 from sweep.report.tables import PLACE, Column, Row, chance, note, page_table, words
-from sweep.report.words import in_words, interval_text, level_words, sentence
+from sweep.report.words import in_words, interval_text, level_words, why
 
 _NAME, _TITLE = "effects", "The association, approach by approach"
 _SLOPES = (
@@ -33,11 +33,10 @@ def effects(context: Context) -> Section:
     try:
         table, verdicts = context.table("audit"), context.verdicts
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["estimate"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     there = places(known)
     measure, outcome = term(context.measure).inline, term(context.outcome).inline
     told = (

@@ -18,9 +18,9 @@ from sweep.report.words import (
     interval_text,
     listed,
     percent,
-    sentence,
     short,
     signed,
+    why,
 )
 
 _NAME, _TITLE = "sensitivity", "Sensitivity to what was not measured"
@@ -32,11 +32,10 @@ def hidden(context: Context) -> Section:
     try:
         table, verdicts = context.table("sensitivity"), context.verdicts
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["estimate"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     there = places(known)
     outcome, measure = term(context.outcome).inline, term(context.measure).inline
     told = (

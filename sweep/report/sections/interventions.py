@@ -10,7 +10,7 @@ from sweep.report.figures.heatmap import heatmap
 from sweep.report.page import Block, Download, Heading, Paragraph, Plot, Section
 from sweep.report.sections.places import env_words
 from sweep.report.tables import PLACE, Column, Row, chance, interval, note, page_table, whole, words
-from sweep.report.words import count, decimals, in_words, level_words, listed, sentence
+from sweep.report.words import count, decimals, in_words, level_words, listed, sentence, why
 
 _NAME, _TITLE = "interventions", "Interventions and their interactions"
 # A map of p-values that are corrected for their number is read at this rate of false discoveries.
@@ -39,7 +39,7 @@ def interventions(context: Context) -> Section:
         blocks += _main_effects(context, effects, known, name)
         blocks += _pairs(context, name)
     if not blocks:
-        return Section(_NAME, _TITLE, absent=" ".join(dict.fromkeys(reasons)) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(reasons) or "No trial has ended yet.")
     told = (
         "Factors with two levels each, from a regression on all of them; 95 % intervals by configuration. p: "
         "two-sided; adjusted by Holm over the main effects of a space, by Benjamini-Hochberg over its pairs."

@@ -8,7 +8,7 @@ from sweep.report.figures.forest import Estimate, Group, forest
 from sweep.report.page import Block, Download, Gallery, Paragraph, Plot, Section
 from sweep.report.sections.places import MOST_PLACES, Place, of_place, place_words, places, undrawn
 from sweep.report.tables import PLACE, Column, chance, interval, note, page_table, words
-from sweep.report.words import count, in_words, percent, sentence
+from sweep.report.words import count, in_words, percent, sentence, why
 
 _NAME, _TITLE = "mediation", "Mediation"
 _TREATMENT = "learning_rate"
@@ -22,11 +22,10 @@ def mediation(context: Context) -> Section:
     try:
         table = context.table("mediation", treatment=_TREATMENT, mediators=mediators)
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["standardised"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     there = places(known)
     chain = [_TREATMENT, *mediators, context.outcome]
     warnings = dict.fromkeys(sentence(in_words(text)) for text in known["identification"].dropna())

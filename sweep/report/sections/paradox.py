@@ -21,7 +21,7 @@ from sweep.report.sections.places import (
     undrawn,
 )
 from sweep.report.tables import PLACE, Column, chance, interval, note, page_table, whole, words
-from sweep.report.words import count, in_words, listed, percent, sentence
+from sweep.report.words import count, listed, percent, why
 
 _NAME, _TITLE = "simpson", "Within groups: Simpson's paradox"
 
@@ -31,11 +31,10 @@ def paradox(context: Context) -> Section:
     try:
         table = context.table("simpson")
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["within_slope"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     measure, outcome = term(context.measure).inline, term(context.outcome).inline
     there = places(known)
     blocks: list[Block] = [

@@ -17,7 +17,7 @@ from sweep.report.page import Block, Download, Gallery, Paragraph, Plot, Section
 from sweep.report.sections.kinds import factors_of_kinds, kind_words
 from sweep.report.sections.places import Place, of_place, place_words, places
 from sweep.report.tables import PLACE, Column, chance, interval, note, page_table, whole, words
-from sweep.report.words import count, sentence
+from sweep.report.words import count, why
 
 _NAME, _TITLE = "performance", "Performance of kinds of run"
 _PERIODS = {"final": "final", "average": "average", "final - average": "final less average"}
@@ -31,12 +31,11 @@ def performance(context: Context) -> Section:
     try:
         table, options = _aggregates(context, factors)
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     table = table.assign(kind_of_run=[kind_words(row, factors) for row in table.to_dict("records")])
     known = table[table["iqm"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(text) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     names: Mapping[str, str] = dict(zip(table["group"], table["kind_of_run"], strict=True))
     blocks: list[Block] = [
         Paragraph(

@@ -13,7 +13,7 @@ from sweep.report.figures.panel import Panel, Series
 from sweep.report.page import Block, Download, Gallery, Heading, Paragraph, Plot, Section
 from sweep.report.sections.places import MOST_PLACES, Place, of_place, place_words, places, undrawn
 from sweep.report.tables import PLACE, Column, Row, interval, note, page_table
-from sweep.report.words import DASH, count, in_words, percent, sentence, short, signed, value_words
+from sweep.report.words import DASH, count, percent, short, signed, value_words, why
 
 _NAME, _TITLE = "policy", "Choosing a policy without running it"
 _OF = "learning_rate"
@@ -28,11 +28,10 @@ def policy(context: Context) -> Section:
         # The choice is made at the end, for which last values are all that is needed.
         table = context.table("policy-selection", last=True)
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["regret"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     outcome = term(context.outcome).inline
     there = places(known)
     told = (

@@ -14,7 +14,7 @@ from sweep.report.figures.specification import specification
 from sweep.report.page import Block, Download, Paragraph, Plot, Section
 from sweep.report.sections.places import MOST_PLACES, Place, of_place, place_words, places, undrawn
 from sweep.report.tables import PLACE, Column, chance, note, page_table, whole, words
-from sweep.report.words import count, equals, in_words, percent, sentence, signed
+from sweep.report.words import count, equals, percent, signed, why
 
 _NAME, _TITLE = "specification", "Specification curve"
 _MOST = 500
@@ -31,11 +31,10 @@ def specifications(context: Context) -> Section:
         table = context.table("specification-curve", traced=True, **asked)
         summary = context.table("specification-summary", traced=True, **asked)
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["estimate"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No trial has ended yet.")
     there = places(known)
     told = (
         "The association of a rank with a return could have been estimated in many ways. Each mark is one: standard "

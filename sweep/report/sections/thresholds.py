@@ -10,7 +10,7 @@ from sweep.report.figures.panel import Series
 from sweep.report.page import Block, Download, Paragraph, Plot, Section
 from sweep.report.sections.places import MOST_PLACES, Place, of_place, place_words, places, undrawn
 from sweep.report.tables import PLACE, Column, Row, chance, interval, note, page_table
-from sweep.report.words import DASH, count, equals, in_words, percent, sentence, short, signed
+from sweep.report.words import DASH, count, equals, percent, short, signed, why
 
 _NAME, _TITLE = "thresholds", "High and low values of the measure"
 _ALL = "combined"
@@ -24,11 +24,10 @@ def thresholds(context: Context) -> Section:
         printed, curve = context.table("threshold-ate"), context.table("threshold-curve")
         dose, bends = context.table("dose-response"), context.table("dose-response-summary")
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=str(error))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = dose[(dose["type"] == _ALL) & dose["fit"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in dose["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No trial has ended yet.")
+        return Section(_NAME, _TITLE, absent=why(dose["note"]) or "No trial has ended yet.")
     there = places(known)
     told = (
         f"Left: mean {outcome} along {measure} between its 2nd and 98th percentile, by a natural cubic spline. Right: "

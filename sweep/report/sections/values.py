@@ -7,7 +7,7 @@ from sweep.report.context import Absent, Context
 from sweep.report.figures.forest import Estimate, Group, forest
 from sweep.report.page import Block, Download, Gallery, Paragraph, Plot, Section
 from sweep.report.tables import COUNTS, PLACE, Column, chance, interval, note, page_table, words
-from sweep.report.words import count, in_words, sentence
+from sweep.report.words import count, why
 
 _NAME, _TITLE = "values", "Errors of the values"
 
@@ -17,11 +17,10 @@ def values(context: Context) -> Section:
     try:
         table = context.table("value-error")
     except Absent as error:
-        return Section(_NAME, _TITLE, absent=in_words(str(error)))
+        return Section(_NAME, _TITLE, absent=why([str(error)]))
     known = table[table["spearman"].notna()]
     if known.empty:
-        reasons = dict.fromkeys(sentence(in_words(text)) for text in table["note"].dropna())
-        return Section(_NAME, _TITLE, absent=" ".join(reasons) or "No error of the values was measured.")
+        return Section(_NAME, _TITLE, absent=why(table["note"]) or "No error of the values was measured.")
     measure = term(context.measure).inline
     plots = tuple(
         _plot(context, str(name), here, known) for name, here in known.groupby("outcome", sort=False)
