@@ -13,6 +13,7 @@ from sweep.report.verdict import Finding, Verdict, verdict
 from sweep.report.words import in_words, sentence
 
 MOST_AUDITS: Final = 6
+_MOST_OPEN: Final = 2
 _HEADLINES: Final = {
     "agrees": "the association of {pair} stands when hyperparameters are held fixed",
     "shrinks": "the association of {pair} shrinks when hyperparameters are held fixed",
@@ -47,20 +48,20 @@ def _audited(context: Context) -> tuple[list[Finding], list[str]]:
     together = set(known.loc[known["env"] == TOGETHER, "space"])
     shown = known[(known["env"] == TOGETHER) | ~known["space"].isin(together)]
     pair = f"{term(context.measure).inline} with {term(context.outcome).inline}"
-    findings, open_ = [], []
+    findings, open_, why = [], [], []
     for row in shown.head(MOST_AUDITS).to_dict("records"):
         place, word = (str(row["env"]), str(row["space"])), str(row["verdict"])
         if word == "cannot tell":
             open_.append(place_words(place))
+            why.append(f"{place_words(place)}: {in_words(str(row['text']))}")
             continue
         headline = f"{place_words(place)}: {_HEADLINES[word].format(pair=pair)}"
         if isinstance(row["variable"], str) and word != "agrees":
             headline += f"; {term(row['variable']).inline} does it"
         findings.append(Finding(sentence(headline), (in_words(str(row["text"])),)))
     if open_:
-        findings.append(
-            Finding(sentence(f"{'; '.join(open_)}: {_HEADLINES['cannot tell'].format(pair=pair)}"))
-        )
+        headline = sentence(f"{'; '.join(open_)}: {_HEADLINES['cannot tell'].format(pair=pair)}")
+        findings.append(Finding(headline, tuple(why) if len(why) <= _MOST_OPEN else ()))
     limits = []
     if len(shown) > MOST_AUDITS:
         limits.append(

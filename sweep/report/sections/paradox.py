@@ -24,6 +24,8 @@ from sweep.report.tables import PLACE, Column, chance, interval, note, page_tabl
 from sweep.report.words import count, listed, percent, why
 
 _NAME, _TITLE = "simpson", "Within groups: Simpson's paradox"
+# Words of an association that is another within groups.
+_CHANGES = ("reverses", "vanishes", "shrinks", "appears")
 
 
 def paradox(context: Context) -> Section:
@@ -91,10 +93,12 @@ def _verdicts(rows: pd.DataFrame) -> str:
 def _scatter(
     context: Context, rows: pd.DataFrame, place: Place
 ) -> tuple[list[Panel], tuple[Series, ...], str]:
-    """The grouping within which the slope differs most from that over all, where one differs."""
+    """The grouping that changes the association most, by its verdict first, where one has another slope for certain."""
     differs = rows[rows["difference_p_holm"] < 0.05]
     if place[0] == TOGETHER or differs.empty:
         return [], (), ""
+    changed = differs[differs["verdict"].isin(_CHANGES)]
+    differs = changed if len(changed) else differs
     chosen = differs.iloc[int(differs["difference"].abs().to_numpy().argmax())]
     group = str(chosen["group"])
     points = context.ends
@@ -104,10 +108,10 @@ def _scatter(
     marks = marks.assign(**{"\0group": names.loc[marks.index]})
     panel = grouped_scatter(marks, series, "\0group", context.measure, context.outcome)
     named = term(group).inline
-    told = (
-        f" Right: the grouping whose slope differs most from that over all, {named}, a least-squares line for each "
-        "value; dashed: all trials."
-    )
+    what = f"within which the association {chosen['verdict']}"
+    if chosen["verdict"] not in _CHANGES:
+        what = "whose slope differs most from that over all"
+    told = f" Right: {named}, {what}; a least-squares line for each value, dashed over all trials."
     if np.isfinite(chosen["flip_share"]):
         told += (
             f" Slopes over all and within {named} have opposite signs in {percent(float(chosen['flip_share']))} of "

@@ -53,7 +53,7 @@ def test_the_page_goes_from_design_through_evidence_to_provenance(made: dict[str
 def test_a_section_without_anything_to_show_says_why(made: dict[str, Section]) -> None:
     absent = {name for name, section in made.items() if not section.blocks}
     assert absent == {"robustness", "values"}
-    assert "no trial has returns under disturbances" in made["robustness"].absent
+    assert "No trial has returns under disturbances" in made["robustness"].absent
     assert all(bool(section.blocks) != bool(section.absent) for section in made.values())
 
 
