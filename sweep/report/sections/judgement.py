@@ -67,7 +67,7 @@ def _audited(context: Context) -> tuple[list[Finding], list[str]]:
         limits.append(
             f"Audits of {len(shown) - MOST_AUDITS} more environments and spaces are in the section on approaches."
         )
-    for text in dict.fromkeys(shown["caveats"].dropna()):
+    for text in dict.fromkeys(text for text in shown["caveats"].dropna() if text):
         where = shown[shown["caveats"] == text]
         names = [
             place_words((str(env), str(space)))

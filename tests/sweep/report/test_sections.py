@@ -83,6 +83,14 @@ def test_the_verdict_has_the_correlations_and_then_the_audits_words(demo: Contex
     assert any(f"{diverged} of" in limit and "diverged and are left out" in limit for limit in found.limits)
 
 
+def test_an_audit_without_a_caveat_adds_no_limit(demo: Context) -> None:
+    other = Context(demo.data, "srank", "return_mean", draws=200, seed=0)
+    other.__dict__["verdicts"] = demo.verdicts.assign(caveats="")
+    limits = judgement(other).limits
+    assert not any(limit.rstrip(".").endswith(":") for limit in limits)
+    assert len(limits) < len(judgement(demo).limits)
+
+
 def test_what_an_audit_tells_for_certain_stands_in_the_verdict_with_the_hyperparameter(demo: Context) -> None:
     other = Context(demo.data, "srank", "return_mean", draws=200, seed=0)
     told = demo.verdicts.assign(
