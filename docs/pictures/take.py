@@ -28,6 +28,12 @@ COLUMNS = (
     *("metrics.`return_mean`", "metrics.`srank`", "metrics.`dead_units`"),
 )
 
+# Figures that answer the pointer take the place of pictures a moment after the page is there.
+_ALIVE = (
+    "document.readyState == 'complete' && [...document.querySelectorAll('[data-live]')]"
+    ".filter(e => e.parentElement.getBoundingClientRect().top < innerHeight).every(e => e.redraw)"
+)
+
 
 def main() -> None:
     """Photograph the report at a desk's and a phone's width, then MLflow's pages of the sweep."""
@@ -57,8 +63,8 @@ async def _take(given: argparse.Namespace) -> None:
         ("report-phone", 390, given.height, 1.0),
     ):
         async with Browser(width, height, scale=scale, wanted=given.browser) as browser:
-            await browser.open(report.resolve().as_uri(), "document.readyState == 'complete'")
-            print(await browser.shoot(given.out / f"{name}.png"))
+            await browser.open(report.resolve().as_uri(), _ALIVE)
+            print(await browser.shoot(given.out / f"{name}.png", settle=1.0))
     experiment = mirror_status(given.root, given.sweep).experiment_id
     if experiment is None:
         raise SystemExit(

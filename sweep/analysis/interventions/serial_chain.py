@@ -88,7 +88,9 @@ class Paths:
 
     def standardised(self, values: Floats, start: int, end: int) -> Floats:
         """An effect of variable ``start`` on ``end`` in standard deviations of both."""
-        return np.asarray(values * self.scales[:, start] / self.scales[:, end])
+        # A draw in which an end does not vary has no such effect; intervals leave it out.
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(values * self.scales[:, start] / self.scales[:, end])
 
 
 def fit(chain: Chain, weights: Floats) -> Paths:

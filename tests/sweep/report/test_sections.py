@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from sweep.analysis.foreign import runs_from
+from sweep.errors import CorruptSegmentError
 from sweep.report import SweepData, context, data, render_report
 from sweep.report.context import Context
 from sweep.report.data import read_sweep, traced
@@ -191,6 +192,20 @@ def test_an_unplanned_sweep_has_a_reason_in_every_section(tmp_path: Path) -> Non
     for build in SECTIONS:
         section = build(Context(read, "srank", "return_mean", 200, 0))
         assert section.blocks or section.absent
+
+
+def test_damaged_long_vectors_are_left_out_only_where_that_was_asked(
+    small_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*_: object) -> dict[str, object]:
+        raise CorruptSegmentError("spectra.parquet is truncated", Path("spectra.parquet"))
+
+    monkeypatch.setattr(data, "read_also", damaged)
+    measures = measures_for("srank", "return_mean")
+    with pytest.raises(CorruptSegmentError, match="truncated"):
+        SECTIONS[7](Context(read_sweep(small_root, "demo", measures), "srank", "return_mean", 200, 0))
+    asked = read_sweep(small_root, "demo", measures, skip_corrupt=True)
+    assert SECTIONS[7](Context(asked, "srank", "return_mean", 200, 0)).blocks
 
 
 def test_runs_of_another_tool_have_the_same_page(make_runs: Callable[[], pd.DataFrame]) -> None:
