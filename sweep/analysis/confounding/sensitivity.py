@@ -64,6 +64,9 @@ def robustness_value(fit: Fit, confidence: float | None = None, *, share: float 
     strength = share * abs(fit.estimate / fit.error) / np.sqrt(fit.freedom)
     if confidence is None:
         return _equal_shares(strength)
+    if fit.freedom <= 1:
+        # One coefficient more leaves nothing to tell an error from.
+        return 0.0
     limit = fit.critical(confidence) / np.sqrt(fit.freedom - 1)
     if strength <= limit:
         return 0.0
