@@ -31,7 +31,8 @@ def result_table(
     store = Store(root)
     trials = with_study(store.trials(name), store.sweep(name).sweep_record())
     frame = read_for(store, name, found, given, skip_corrupt=skip_corrupt)
-    return found.build(trials, frame, **read_also(store, name, found, given), **given)
+    also = read_also(store, name, found, given, skip_corrupt=skip_corrupt)
+    return found.build(trials, frame, **also, **given)
 
 
 def find_table(name: str) -> Table:

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sweep.analysis.table import Table
+from sweep.errors import CorruptSegmentError
 from sweep.store import Store
 
 
@@ -33,6 +34,19 @@ def read_for(
     return store.metrics(name, columns=columns, skip_corrupt=skip_corrupt, categorical=True)
 
 
-def read_also(store: Store, name: str, table: Table, options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Further arguments of ``table.build`` that only the sweep's own store has, such as its protocol's amounts."""
-    return {} if table.also is None else table.also(store.sweep(name), options)
+def read_also(
+    store: Store, name: str, table: Table, options: Mapping[str, Any], *, skip_corrupt: bool = False
+) -> Mapping[str, Any]:
+    """Further arguments of ``table.build`` that only the sweep's own store has, such as its protocol's amounts.
+
+    With ``skip_corrupt`` none where a file of them is damaged. Raises `CorruptSegmentError` without.
+    """
+    if table.also is None:
+        return {}
+    try:
+        return table.also(store.sweep(name), options)
+    except CorruptSegmentError:
+        # Without long vectors a table has fewer rows, which is what leaving damaged files out means.
+        if skip_corrupt:
+            return {}
+        raise

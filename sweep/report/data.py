@@ -11,7 +11,6 @@ import pandas as pd
 from sweep.analysis.frames import AnalysisError, by_space, configuration_codes
 from sweep.analysis.interventions.designs import with_study
 from sweep.analysis.table import Table
-from sweep.errors import CorruptSegmentError
 from sweep.reading import read_also, read_for
 from sweep.report.live import RunLinks
 from sweep.store import Store
@@ -97,13 +96,7 @@ def read_sweep(
         return read_for(store, name, table, options, skip_corrupt=skip_corrupt)
 
     def also(table: Table, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        try:
-            return read_also(store, name, table, options)
-        except CorruptSegmentError:
-            # Without long vectors a table has fewer rows, which is what leaving damaged files out means.
-            if skip_corrupt:
-                return {}
-            raise
+        return read_also(store, name, table, options, skip_corrupt=skip_corrupt)
 
     skipped = tuple(metrics.attrs.get("skipped", ()))
     return SweepData(name, trials, metrics, record, skipped, traces, links, read, also)

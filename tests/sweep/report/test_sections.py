@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sweep.analysis.catalog import TABLES
 from sweep.analysis.foreign import runs_from
 from sweep.errors import CorruptSegmentError
+from sweep.export import result_table
 from sweep.report import SweepData, context, data, render_report
 from sweep.report.context import Context
 from sweep.report.data import read_sweep, traced
@@ -200,12 +202,18 @@ def test_damaged_long_vectors_are_left_out_only_where_that_was_asked(
     def damaged(*_: object) -> dict[str, object]:
         raise CorruptSegmentError("spectra.parquet is truncated", Path("spectra.parquet"))
 
-    monkeypatch.setattr(data, "read_also", damaged)
+    # Every table that reads more of its sweep meets the damage, whoever asks.
+    for name, table in TABLES.items():
+        if table.also is not None:
+            monkeypatch.setitem(TABLES, name, dataclasses.replace(table, also=damaged))
     measures = measures_for("srank", "return_mean")
     with pytest.raises(CorruptSegmentError, match="truncated"):
         SECTIONS[7](Context(read_sweep(small_root, "demo", measures), "srank", "return_mean", 200, 0))
     asked = read_sweep(small_root, "demo", measures, skip_corrupt=True)
     assert SECTIONS[7](Context(asked, "srank", "return_mean", 200, 0)).blocks
+    with pytest.raises(CorruptSegmentError, match="truncated"):
+        result_table(small_root, "demo", "specification-curve")
+    assert len(result_table(small_root, "demo", "specification-curve", skip_corrupt=True))
 
 
 def test_runs_of_another_tool_have_the_same_page(make_runs: Callable[[], pd.DataFrame]) -> None:
