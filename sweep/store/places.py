@@ -1,0 +1,41 @@
+"""Where a root can be: a local folder, a mounted one, or a bucket of an object store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sweep.errors import UsageError
+
+__all__ = ["SCHEMES", "is_local", "root_place"]
+
+SCHEMES = ("s3", "gs")
+"""The object stores that a root can be on."""
+
+
+def root_place(root: str | os.PathLike[str]) -> Path:
+    """The root as a path: a `pathlib.Path`, or for a URL a `upath.UPath`, which has what the store uses of one.
+
+    Raises UsageError for an empty root and for schemes that cannot be written safely.
+    """
+    if not isinstance(root, str) and not isinstance(root, Path):
+        return root  # type: ignore[return-value]  # a place already
+    text = os.fspath(root)
+    scheme, separator, rest = text.partition("://")
+    if separator:
+        if scheme not in SCHEMES or not rest.strip("/"):
+            allowed = ", ".join(f"{scheme}://bucket/folder" for scheme in SCHEMES)
+            raise UsageError(f"root {text!r}: it must be a folder, a mounted one, or one of {allowed}.")
+        from upath import UPath
+
+        # Other processes write there: what was listed a moment ago is no longer true.
+        place: Path = UPath(text.rstrip("/"), use_listings_cache=False)
+        return place
+    if not text:
+        raise UsageError("root '': it must be a folder; give --root a path.")
+    return Path(text).expanduser()
+
+
+def is_local(place: Path) -> bool:
+    """Whether a place is a folder or file that the operating system sees, mounts included."""
+    return isinstance(place, Path)
