@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["CorruptSegmentError", "LockedError", "StoreError", "SupersededError", "SweepError", "UsageError"]
+__all__ = [
+    "CorruptSegmentError",
+    "LockedError",
+    "StoppedError",
+    "StoreError",
+    "SupersededError",
+    "SweepError",
+    "UsageError",
+]
 
 
 class SweepError(RuntimeError):
@@ -37,6 +45,10 @@ class CorruptSegmentError(StoreError):
 
 class SupersededError(SweepError):
     """A newer attempt has taken this pack over: whoever holds the older one must stop and write no more."""
+
+
+class StoppedError(SweepError):
+    """The sweep was asked to stop; its message is the reason. What was trained is kept, the rest stays planned."""
 
 
 class LockedError(SweepError):

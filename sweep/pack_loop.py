@@ -22,13 +22,14 @@ from agents.sampling import MinibatchSampler
 from agents.sequences import SequenceSampler, Windows
 from sweep.checkpoints import Checkpoints
 from sweep.dataset_making import open_dataset
-from sweep.errors import SweepError
+from sweep.errors import StoppedError, SweepError
 from sweep.learner import learner_shape, member_hypers
 from sweep.pack_evaluation import PackEvaluation
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.policies import target_policy
 from sweep.probing import PackProbes
+from sweep.stop_watch import StopWatch, stop_reason
 from sweep.stopwatch import Stopwatch
 from sweep.store import SweepStore
 
@@ -55,11 +56,14 @@ def train_pack(
 
     `about` is added to the attempt's record. `on_report` is called about once a second and after each
     evaluation, whose rows are committed first. Raises SupersededError where another process has taken the
-    pack over, StoreError for a full disk, DatasetError for a dataset that is not the planned one.
+    pack over, StoppedError where the sweep is asked to stop, StoreError for a full disk, DatasetError for a dataset
+    that is not the planned one.
     """
     # Killed between its result and telling Ray of it, a pack is given to a new process: nothing is left to do.
     if (result := store.result(spec.pack_id)) is not None:
         return result
+    if (reason := stop_reason(store)) is not None:
+        raise StoppedError(reason)
     dataset = open_dataset(root, spec.dataset)
     if dataset.fingerprint != spec.dataset_fingerprint:
         raise SweepError(
@@ -117,7 +121,7 @@ class _Loop:
         self.resume_step, self.attempt, self.writer = self._begin(about)
 
     def run(self) -> dict[str, Any]:
-        with closing(PackEvaluation(self.spec, self.pack)) as self.evaluation:
+        with closing(PackEvaluation(self.spec, self.pack)) as self.evaluation, StopWatch(self.store) as stop:
             self.groups = PackProbes(self.spec, self.pack, self.dataset, self.evaluation, self.probes.initial)
             if self.resume_step < 0:
                 self._record(0)
@@ -132,6 +136,9 @@ class _Loop:
                     # Soon at first, so that whoever looks sees something; then in fewer, larger segments.
                     self.flush_seconds = min(2 * self.flush_seconds, _MOST_FLUSH_SECONDS)
                 self._report(evaluated=False)
+                if stop.reason is not None and self.pack.step < self.spec.train_steps:
+                    self._checkpoint()
+                    raise StoppedError(stop.reason)
         return self._finish()
 
     def _begin(self, about: dict[str, Any]) -> tuple[int, int, SegmentWriter]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from agents.errors import AgentError
-from sweep.errors import SupersededError, SweepError
+from sweep.errors import StoppedError, SupersededError, SweepError
 from sweep.plan import PackSpec
 from sweep.store import Store, SweepStore, files
 
@@ -31,6 +31,9 @@ def run_pack_trial(config: dict[str, Any]) -> None:
         result = _train(spec, store, root)
     except SupersededError as error:
         tune.report({"outcome": "superseded", "reason": str(error)})
+    except StoppedError as error:
+        # Asked for, so no failure: the pack goes on with the next run of the sweep.
+        tune.report({"outcome": "stopped", "reason": str(error)})
     except (SweepError, AgentError) as error:
         _record_failure(store, spec.pack_id, error)
         # Told to the driver as well: the disk may be too full for a record of the failure.

@@ -87,6 +87,11 @@ class Layout:
         return self.folder / "lock"
 
     @property
+    def stop(self) -> Path:
+        """There while the sweep is asked to stop."""
+        return self.folder / "stop.json"
+
+    @property
     def compaction_lock(self) -> Path:
         """Locked by whoever compacts."""
         return self.folder / "compaction-lock"

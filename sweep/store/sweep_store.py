@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -134,6 +136,10 @@ class SweepStore:
         """Replace the provenance record (JSON: study text, versions, machine, dataset fingerprints ...)."""
         files.replace_json(self.layout.record, dict(record))
 
+    def clear_stop(self) -> None:
+        """Forget that the sweep was asked to stop, before it goes on."""
+        files.remove(self.layout.stop)
+
     def sweep_record(self) -> dict[str, Any] | None:
         """The provenance record; None where the sweep was stopped before it was written."""
         try:
@@ -231,6 +237,22 @@ class SweepStore:
         self._packs.fail(pack_id, attempt, failure)
 
     # Anybody's part
+
+    def request_stop(self, reason: str) -> None:
+        """Ask the sweep to stop: packs checkpoint and end within seconds, no further one begins.
+
+        A request that is there already stays, with its reason.
+        """
+        about = {"reason": reason, "asked": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
+        files.put_json_if_absent(self.layout.stop, about)
+
+    def stop_request(self) -> dict[str, Any] | None:
+        """Reason, asked (unix s), host and pid of the request to stop that stands; None where there is none."""
+        try:
+            found: dict[str, Any] = files.read_json(self.layout.stop)
+        except FileNotFoundError:
+            return None
+        return found
 
     def packs_done(self) -> set[str]:
         """The packs that have a result."""
