@@ -92,6 +92,11 @@ class Layout:
         return self.folder / "stop.json"
 
     @property
+    def spent(self) -> Path:
+        """What the sweep has used of what is paid for."""
+        return self.folder / "spent.json"
+
+    @property
     def compaction_lock(self) -> Path:
         """Locked by whoever compacts."""
         return self.folder / "compaction-lock"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
 import time
 from collections.abc import Mapping
@@ -36,7 +37,7 @@ class Packs:
 
     def done(self) -> set[str]:
         """The packs that have a result."""
-        return {pack for pack in self.known() if (self._layout.pack(pack) / "result.json").exists()}
+        return {pack for pack in self.known() if files.exists(self._layout.pack(pack) / "result.json")}
 
     def attempts(self, pack_id: str) -> list[dict[str, Any]]:
         """What each attempt said when it started, oldest first, with its number as `attempt`."""
@@ -66,7 +67,14 @@ class Packs:
             )
         folder = self._layout.pack(pack_id)
         files.make_folder(folder)
-        about = {"host": socket.gethostname(), "pid": os.getpid(), "started": time.time(), **info}
+        about = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": time.time(),
+            # On an object store a lost reply is told from another's claim by what is in the file.
+            "nonce": secrets.token_hex(8),
+            **info,
+        }
         while (attempt := self.next_attempt(pack_id)) <= _MOST_ATTEMPTS:
             if files.put_json_if_absent(folder / f"attempt-{attempt:03}.json", {**about, "attempt": attempt}):
                 # Of a process that failed before it had claimed this number.
@@ -89,9 +97,9 @@ class Packs:
         return found
 
     def superseded(self, pack_id: str, attempt: int) -> bool:
-        """Whether a newer attempt exists. One `stat`: cheap enough to ask before every commit."""
+        """Whether a newer attempt exists. One `stat` or request: cheap enough to ask before every commit."""
         # Attempts are numbered without gaps, so the next number's file tells.
-        return (self._layout.pack(pack_id) / f"attempt-{attempt + 1:03}.json").exists()
+        return files.exists(self._layout.pack(pack_id) / f"attempt-{attempt + 1:03}.json")
 
     def finish(self, pack_id: str, result: Mapping[str, Any]) -> None:
         """Record that the pack is done by `result["attempt"]`, after its last flush.
@@ -148,6 +156,15 @@ class Packs:
         failures = self.failures(pack_id)
         newest = max(self.attempt_numbers(pack_id), default=-1)
         return failures[-1] if failures and failures[-1]["attempt"] >= newest else None
+
+    def retry(self, pack_id: str) -> bool:
+        """Rename the pack's failures to `retried-NNN.json`, so that it has not failed; False where there were none."""
+        folder, found = self._layout.pack(pack_id), self.failures(pack_id)
+        for failure in found:
+            # First the copy: a failure that is there twice is still a failure, one that is lost is not.
+            files.replace_json(folder / f"retried-{failure['attempt']:03}.json", failure)
+            files.remove(folder / f"failure-{failure['attempt']:03}.json")
+        return bool(found)
 
     def _numbered(self, pack_id: str, pattern: re.Pattern[str]) -> list[dict[str, Any]]:
         folder = self._layout.pack(pack_id)

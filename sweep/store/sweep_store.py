@@ -16,6 +16,7 @@ from sweep.store.last import read_last
 from sweep.store.layout import Layout, Table, checked_name
 from sweep.store.lock import locked, owner
 from sweep.store.packs import Packs
+from sweep.store.places import root_place
 from sweep.store.reader import Filters, measured, read_table
 from sweep.store.tail import Cursors, TailBatch
 from sweep.store.writer import SegmentWriter
@@ -34,17 +35,17 @@ class Store:
     """
 
     def __init__(self, root: str | os.PathLike[str]) -> None:
-        self.root = files.local_root(root)
+        self.root = root_place(root)
 
     def sweeps(self) -> list[str]:
         """The names of the sweeps, sorted."""
         names = files.list_names(self.root / "store")
-        return [name for name in names if (self.root / "store" / name).is_dir()]
+        return [name for name in names if files.is_folder(self.root / "store" / name)]
 
     def sweep(self, name: str) -> SweepStore:
         """A sweep that exists. Raises UsageError."""
         layout = Layout(self.root, checked_name(name))
-        if not layout.folder.is_dir():
+        if not files.is_folder(layout.folder):
             known = ", ".join(self.sweeps()) or "none yet"
             raise UsageError(f"no sweep {name!r} under {self.root}; there are: {known}. Is --root right?")
         return SweepStore(layout)
@@ -139,6 +140,14 @@ class SweepStore:
     def clear_stop(self) -> None:
         """Forget that the sweep was asked to stop, before it goes on."""
         files.remove(self.layout.stop)
+
+    def write_spent(self, spent: Mapping[str, float]) -> None:
+        """Replace what all runs of the sweep together have used: `gpu_hours`."""
+        files.replace_json(self.layout.spent, dict(spent))
+
+    def retry_pack(self, pack_id: str) -> bool:
+        """Let a pack that has failed count as planned again, its failures kept aside; False where it had none."""
+        return self._packs.retry(pack_id)
 
     def sweep_record(self) -> dict[str, Any] | None:
         """The provenance record; None where the sweep was stopped before it was written."""
@@ -270,6 +279,14 @@ class SweepStore:
         """Recorded failures by pack, oldest first; packs that finished later are in it too."""
         found = {pack: self._packs.failures(pack) for pack in self._packs.known()}
         return {pack: failures for pack, failures in found.items() if failures}
+
+    def spent(self) -> dict[str, Any] | None:
+        """What all runs of the sweep together have used; None before any was counted."""
+        try:
+            found: dict[str, Any] = files.read_json(self.layout.spent)
+        except FileNotFoundError:
+            return None
+        return found
 
     def last_step(self, pack_id: str) -> int | None:
         """The highest step of the pack's newest segment, from its last bytes alone; None before the first."""
