@@ -130,8 +130,14 @@ class Space(Specification):
         Raises `SpecificationError` at the first point that makes no valid trial.
         """
         for point in self.points():
-            for seed in self.seeds:
-                yield self.trial(study, point, seed)
+            yield from self.replicates(study, point)
+
+    def replicates(self, study: Study, point: Point) -> Iterator[TrialConfig]:
+        """The trials of one point, a seed each: checked once, for no rule looks at the seed but its own type's."""
+        first = self.trial(study, point, self.seeds[0])
+        yield first
+        for seed in self.seeds[1:]:
+            yield first.model_copy(update={"seed": seed})
 
     def trial(self, study: Study, point: Point, seed: int) -> TrialConfig:
         """The trial of one point and seed: axes override the space's base, and that the study's."""

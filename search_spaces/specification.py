@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Annotated, Any, Self, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from search_spaces.canonical import normalise
 from search_spaces.errors import NO_VALUE, Problem, SpecificationError, did_you_mean, unknown
@@ -69,13 +71,30 @@ class Specification(BaseModel):
 
     def non_defaults(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as JSON types: the content that ids are taken of."""
-        content, values = {}, dict(self)
-        for name, field in type(self).model_fields.items():
+        content, values = {}, self.__dict__
+        for name, default, follows in _defaults(type(self)):
             value = values[name]
-            # A default may follow from another field, as hidden_sizes does from network.
-            if value != field.get_default(call_default_factory=True, validated_data=values):
+            if value != (default if follows is None else follows(values)):
                 content[name] = normalise(value)
         return content
+
+
+@cache
+def _defaults(model: type[BaseModel]) -> tuple[tuple[str, Any, Callable[[dict[str, Any]], Any] | None], ...]:
+    """Each field with its default, or with what makes it of the other fields, as hidden_sizes is of network.
+
+    Asked once a model: a hundred thousand trials are compared with it.
+    """
+
+    def follows(field: FieldInfo) -> Callable[[dict[str, Any]], Any] | None:
+        if field.default_factory is None:
+            return None
+        if field.default_factory_takes_validated_data:
+            return cast("Callable[[dict[str, Any]], Any]", field.default_factory)
+        plain = cast("Callable[[], Any]", field.default_factory)
+        return lambda values: plain()
+
+    return tuple((name, field.default, follows(field)) for name, field in model.model_fields.items())
 
 
 def problems_in(error: ValidationError, model: type[BaseModel] | None = None) -> list[Problem]:

@@ -193,8 +193,7 @@ class Study(Specification):
             resolved: dict[int, ResolvedProtocol] = {}
             for point in space.points():
                 try:
-                    for seed in space.seeds:
-                        config = space.trial(self, point, seed)
+                    for config in space.replicates(self, point):
                         steps = config.train_steps
                         if steps not in resolved:
                             resolved[steps] = protocol.resolve(steps)

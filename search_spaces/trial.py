@@ -283,10 +283,11 @@ class TrialConfig(Specification):
 
     def _reset(self, names: tuple[str, ...]) -> None:
         # Frozen for everyone else.
-        self.__dict__.update({name: type(self).model_fields[name].default for name in names})
+        defaults = _defaults()
+        self.__dict__.update({name: defaults[name] for name in names})
 
     def _is_set(self, name: str) -> bool:
-        return bool(getattr(self, name) != type(self).model_fields[name].default)
+        return bool(getattr(self, name) != _defaults()[name])
 
     def shape_key(self) -> tuple[tuple[str, Any], ...]:
         """What changes the shape of the computation; trials with equal keys can be trained in one pack."""
@@ -317,6 +318,11 @@ def check_field(name: str, value: object) -> Any:
         return _adapter(name).validate_python(value)
     except ValidationError as error:
         raise SpecificationError(problems_in(error)) from None
+
+
+@cache
+def _defaults() -> dict[str, Any]:
+    return {name: field.default for name, field in TrialConfig.model_fields.items()}
 
 
 @cache
