@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import io
 import math
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -191,10 +192,15 @@ def hash_values(path: Path) -> str:
 
     Read and not mapped: pages of a map would count as this process's memory.
     """
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        while piece := file.read(_HASH_BYTES):
-            digest.update(piece)
+        return hash_stream(file)
+
+
+def hash_stream(file: IO[bytes] | io.RawIOBase) -> str:
+    """The same of an npy file that is open at its beginning, which is read to its end."""
+    digest = hashlib.sha256()
+    np.lib.format.read_magic(file)
+    np.lib.format.read_array_header_1_0(file)
+    while piece := file.read(_HASH_BYTES):
+        digest.update(piece)
     return digest.hexdigest()

@@ -5,11 +5,13 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from agents.data.places import dataset_names, exists, is_local, place_of, read_text
 from agents.environments.protocol import EnvironmentSpec
 from agents.errors import DatasetError
 
@@ -63,10 +65,9 @@ class Manifest(BaseModel):
         return sum(_bytes(array) for array in self.arrays.values())
 
 
-class Listing(BaseModel):
+@dataclass(frozen=True)
+class Listing:
     """A folder under ``datasets/``: its manifest, or what is wrong with it."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     path: Path
@@ -84,14 +85,14 @@ def fingerprint(arrays: Mapping[str, ArrayInfo], env_id: str) -> str:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest of the dataset in folder ``path``.
+    """The manifest of the dataset in folder ``path``, local or in a bucket.
 
     Raises DatasetError where the folder or the file is missing (with the datasets that are there), where the
-    file is not valid, or where it was written by a newer version.
+    file is not valid, where it was written by a newer version, or where a bucket does not give it.
     """
-    path = Path(path)
+    path = place_of(path)
     try:
-        text = (path / MANIFEST_NAME).read_text(encoding="utf-8")
+        text = read_text(path / MANIFEST_NAME)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise DatasetError(_missing(path)) from error
     try:
@@ -110,20 +111,27 @@ def read_manifest(path: Path) -> Manifest:
         ) from error
 
 
+def dataset_exists(path: Path) -> bool:
+    """Whether the name is taken: locally by a folder, in a bucket by a manifest, which is put up last.
+
+    Raises DatasetError where a bucket does not say.
+    """
+    return exists(path if is_local(path) else path / MANIFEST_NAME)
+
+
 def list_datasets(root: Path) -> list[Listing]:
     """Every dataset under ``root/datasets``, by name; a damaged one is listed with its problem.
 
     Unfinished or hidden folders are left out. An absent folder is an empty list.
     """
-    folder = Path(root) / "datasets"
+    folder = place_of(root) / "datasets"
     listings = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if not path.is_dir() or path.name.startswith("."):
-            continue
+    for name in dataset_names(folder):
+        path = folder / name
         try:
-            listings.append(Listing(name=path.name, path=path, manifest=read_manifest(path), problem=None))
+            listings.append(Listing(name, path, read_manifest(path), None))
         except DatasetError as error:
-            listings.append(Listing(name=path.name, path=path, manifest=None, problem=str(error)))
+            listings.append(Listing(name, path, None, str(error)))
     return listings
 
 
@@ -151,13 +159,18 @@ def _first_problem(error: json.JSONDecodeError | ValidationError) -> str:
 
 
 def _missing(path: Path) -> str:
-    if path.is_dir():
+    names = dataset_names(path.parent)
+    if path.name in names:
+        if not is_local(path):
+            return (
+                f"{path} has no {MANIFEST_NAME}, which is put up last: its maker is still at work or was stopped. "
+                "Give the command that makes it again, and it goes on from there."
+            )
         return (
             f"{path} has no {MANIFEST_NAME}, so it is not a dataset. Delete the folder, or collect the "
             "dataset again under another name."
         )
-    siblings = sorted(child.name for child in path.parent.iterdir()) if path.parent.is_dir() else []
-    siblings = [name for name in siblings if (path.parent / name / MANIFEST_NAME).is_file()]
+    siblings = [name for name in names if exists(path.parent / name / MANIFEST_NAME)]
     near = difflib.get_close_matches(path.name, siblings, n=1)
     hint = f"Did you mean {near[0]!r}? " if near else ""
     there = ", ".join(siblings) if siblings else "none"

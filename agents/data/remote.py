@@ -1,4 +1,4 @@
-"""Datasets of our own format that lie elsewhere: linked under the root, and fetched once on each node."""
+"""Datasets of our own format that lie elsewhere, or in the root's bucket: fetched once on each node."""
 
 from __future__ import annotations
 
@@ -6,23 +6,37 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from agents.data.arrays import hash_values
+from agents.data.arrays import hash_stream, hash_values
 from agents.data.download import download, exclusively
 from agents.data.manifest import MANIFEST_NAME, Manifest, check_name, fingerprint, read_manifest
-from agents.data.remote_files import RemoteFiles, is_remote
+from agents.data.places import arrays_folder, is_local, read_text
+from agents.data.remote_errors import is_transient, status_of
+from agents.data.remote_files import RemoteFile, RemoteFiles, is_remote
+from agents.data.remote_stream import open_remote
 from agents.errors import DatasetError
 
-__all__ = ["Progress", "fetch_dataset", "link_dataset", "linked_url", "local_dataset"]
+__all__ = [
+    "Progress",
+    "cached_dataset",
+    "fetch_dataset",
+    "keep_in_cache",
+    "link_dataset",
+    "linked_url",
+    "local_dataset",
+    "verify_remote",
+]
 
 LINK_NAME = "remote.json"
 _ARRAY = re.compile(r"[A-Za-z0-9_]+")
 _LONGEST_MANIFEST = 16 * 2**20
+_PAUSE_SECONDS = 5.0
 Progress = Callable[[int, int], None]
 """Told how many bytes of how many are here."""
 
@@ -30,7 +44,7 @@ Progress = Callable[[int, int], None]
 def linked_url(path: Path) -> str | None:
     """Where the data of the dataset folder ``path`` lie, if it is a link; None for data that are there."""
     try:
-        content = json.loads((path / LINK_NAME).read_text(encoding="utf-8"))
+        content = json.loads(read_text(path / LINK_NAME))
         return str(content["url"])
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -67,12 +81,58 @@ def link_dataset(url: str, path: Path) -> Manifest:
     return manifest
 
 
-def local_dataset(path: Path, cache: Path, progress: Progress | None = None) -> Path:
-    """The folder to open for the dataset ``path``: itself, or this node's copy of what it links to."""
-    url = linked_url(path)
-    if url is None:
+def local_dataset(
+    path: Path, cache: Path, progress: Progress | None = None, *, patience: float = 0.0
+) -> Path:
+    """The folder to open for the dataset ``path``: itself, or this node's copy of one in a bucket or linked to.
+
+    A server that does not answer is asked again for ``patience`` seconds, what has arrived being kept. Raises
+    DatasetError as ``fetch_dataset``.
+    """
+    began = time.monotonic()
+    while True:
+        try:
+            url = linked_url(path)
+            if url is None and is_local(path):
+                return path
+            return fetch_dataset(url or str(path), cache, read_manifest(path).fingerprint, progress)
+        except DatasetError as error:
+            later = error.__cause__ is not None and is_transient(error.__cause__)
+            if not later or time.monotonic() - began >= patience:
+                raise
+            time.sleep(min(_PAUSE_SECONDS, patience))
+
+
+def cached_dataset(path: Path, cache: Path) -> Path | None:
+    """The folder to open for the dataset ``path`` where that needs no fetching, else None."""
+    if is_local(path) and linked_url(path) is None:
         return path
-    return fetch_dataset(url, cache, read_manifest(path).fingerprint, progress)
+    copy = cache / "datasets" / read_manifest(path).fingerprint
+    return copy if (copy / MANIFEST_NAME).is_file() else None
+
+
+def keep_in_cache(folder: Path, cache: Path) -> None:
+    """Move a whole dataset's folder to where this node's copy of it is looked for; it is gone afterwards."""
+    target = cache / "datasets" / read_manifest(folder).fingerprint
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with exclusively(target.parent / f".{target.name}.lock"):
+        if (target / MANIFEST_NAME).is_file():
+            shutil.rmtree(folder)
+        else:
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.move(folder, target)
+
+
+def verify_remote(url: str, progress: Progress | None = None) -> None:
+    """Read every array of the dataset at ``url`` and compare its hash; nothing is kept. Raises DatasetError."""
+    manifest, files, done = _manifest_at(url), RemoteFiles(url), 0
+    for name, file in _array_files(files, manifest).items():
+        stream, _ = open_remote(files, file)
+        with stream:
+            _compare(files, file, hash_stream(stream), manifest.arrays[name].sha256)
+        done += file.size or 0
+        if progress is not None:
+            progress(min(done, manifest.size_bytes), manifest.size_bytes)
 
 
 def fetch_dataset(
@@ -110,22 +170,44 @@ def _fetch(url: str, manifest: Manifest, making: Path, target: Path, progress: P
         if progress is not None:
             progress(min(done + here, total), total)
 
-    for name, info in manifest.arrays.items():
-        file = files.info(f"{name}.npy")
-        path = download(files, file, making / file.name, file.check, tell)
-        found = hash_values(path)
-        if found != info.sha256:
+    for name, file in _array_files(files, manifest).items():
+        path = download(files, file, making / f"{name}.npy", file.check, tell)
+        try:
+            _compare(files, file, hash_values(path), manifest.arrays[name].sha256)
+        except DatasetError:
             path.unlink()
-            raise DatasetError(
-                f"{files.address(file.name)} is damaged: its values have SHA-256 {found[:16]}…, "
-                f"{info.sha256[:16]}… is recorded. Put the dataset there again, or use another copy."
-            )
+            raise
         done += path.stat().st_size
     for left in (*making.glob("*.lock"), *making.glob("*.json"), *making.glob("*.part")):
         left.unlink()
     (making / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     shutil.rmtree(target, ignore_errors=True)
     os.replace(making, target)
+
+
+def _array_files(files: RemoteFiles, manifest: Manifest) -> dict[str, RemoteFile]:
+    """Each array's file: in a root's bucket below the fingerprint, in a copied folder beside the manifest."""
+    below = f"{arrays_folder(manifest.fingerprint)}/" if files.scheme in ("gs", "s3") else ""
+    found: dict[str, RemoteFile] = {}
+    for name in manifest.arrays:
+        try:
+            found[name] = files.info(f"{below}{name}.npy")
+        except DatasetError as error:
+            # What is not there may be refused: saying that it is not there takes the right to list.
+            missing = error.__cause__ is not None and status_of(error.__cause__) in (403, 404)
+            if found or not below or not missing:
+                raise
+            below = ""
+            found[name] = files.info(f"{name}.npy")
+    return found
+
+
+def _compare(files: RemoteFiles, file: RemoteFile, found: str, recorded: str) -> None:
+    if found != recorded:
+        raise DatasetError(
+            f"{files.address(file.name)} is damaged: its values have SHA-256 {found[:16]}…, "
+            f"{recorded[:16]}… is recorded. Put the dataset there again, or use another copy."
+        )
 
 
 def _manifest_at(url: str) -> Manifest:

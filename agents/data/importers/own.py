@@ -17,6 +17,7 @@ from agents.data.importers.options import check_options
 from agents.data.importers.source import Shard, Source
 from agents.data.making import check_free, link_or_copy, sync_folder, take_lock, write_synced
 from agents.data.manifest import FORMAT_VERSION, MANIFEST_NAME, Manifest, fingerprint, read_manifest
+from agents.data.places import arrays_folder
 from agents.data.provenance import provenance
 from agents.data.unfinished import making_folder
 from agents.errors import DatasetError
@@ -109,7 +110,9 @@ def _take(source: Source, shards: Mapping[str, Shard], name: str, manifest: Mani
     # The name becomes a file's, and the manifest comes from outside.
     if not _ARRAY_NAME.fullmatch(name):
         raise DatasetError(f"{source.url}: {MANIFEST_NAME} names an array {name!r}, which is no array's name")
-    file = f"{name}.npy"
+    # A root in a bucket has the arrays below their fingerprint.
+    below = f"{arrays_folder(manifest.fingerprint)}/{name}.npy"
+    file = below if below in shards else f"{name}.npy"
     if file not in shards:
         raise DatasetError(f"{source.url} has no {file}, which its {MANIFEST_NAME} names. Get it again.")
     local = source.localise(shards[file])
@@ -123,7 +126,7 @@ def _take(source: Source, shards: Mapping[str, Shard], name: str, manifest: Mani
             f"{manifest.arrays[name].sha256[:16]}… is recorded. Get it again"
             + (f" (and delete {local})." if source.cache in local.parents else ".")
         )
-    link_or_copy(local, making / file)
+    link_or_copy(local, making / f"{name}.npy")
 
 
 def _check_numbers(dataset: Dataset, url: str) -> None:
