@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from agents.environments import EnvironmentSpec
 from search_spaces import PlannedTrial, ResolvedProtocol, TrialConfig
+from sweep.members import Members, PackTrial
 from sweep.packing import PACK_SIZES, largest_pack, network_cost, split
 from sweep.step_cost import relative_passes, samples_of_a_step
 
@@ -38,19 +39,12 @@ class Resources(_Frozen):
     compile: bool = True
 
 
-class PackTrial(_Frozen):
-    """A member of a pack: its trial's id and configuration."""
-
-    trial_id: str
-    config: TrialConfig
-
-
 class PackSpec(_Frozen):
     """All that a training process needs to know of its pack; plain data, stored in the plan."""
 
     pack_id: str
     trials: tuple[str, ...]
-    members: tuple[PackTrial, ...]
+    members: Members
     size: int
     protocol: ResolvedProtocol
     dataset: str
@@ -143,7 +137,7 @@ def _pack(
     return PackSpec(
         pack_id=f"{kind}-{digest}",
         trials=ids,
-        members=tuple(PackTrial(trial_id=i, config=trial.config) for i, trial in group),
+        members=Members.of((trial_id, trial.config) for trial_id, trial in group),
         size=size,
         protocol=protocol,
         dataset=config.dataset,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from sweep.members import shared_config
 from sweep.pack_progress import read_progress
 from sweep.store import SweepStore
 
@@ -131,7 +132,7 @@ def _pack(
     running: bool,
     now: float,
 ) -> PackStatus:
-    steps = int(spec["members"][0]["config"]["train_steps"])
+    steps = int(shared_config(spec["members"])["train_steps"])
     base: dict[str, Any] = {
         "pack_id": pack_id,
         "trials": len(spec["trials"]),
