@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from sweep.errors import UsageError
+from sweep.errors import StoreUnavailableError, UsageError
 from sweep.store import files
 from sweep.store.layout import checked_name
 
@@ -56,14 +56,21 @@ class Checkpoints:
             if any(later > attempt and resumed < step for later, resumed in resume_steps.items()):
                 continue
             try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
+                state = torch.load(BytesIO(files.read_bytes(path)), map_location="cpu", weights_only=True)
                 if not (isinstance(state, dict) and state.keys() >= {"pack", "seconds"}):
                     raise ValueError("it is not the state of a pack")
+            except StoreUnavailableError:
+                raise  # it may be sound
             except Exception as error:
                 logger.warning("%s cannot be read (%s); going on from the one before it.", path, error)
                 continue
             return state
         return None
+
+    def newest_step(self) -> int:
+        """The step of the newest checkpoint, readable or not; -1 where there is none."""
+        paths = self._paths()
+        return _numbers(paths[-1].name)[1] if paths else -1
 
     def _paths(self) -> list[Path]:
         """Oldest first: a later attempt's checkpoint counts more than an older attempt's later step."""

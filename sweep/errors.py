@@ -31,6 +31,10 @@ class StoreError(SweepError):
     """The store could not be read or written: a full disk, a missing or damaged file."""
 
 
+class StoreUnavailableError(StoreError):
+    """The object store does not answer, or asks to be left alone for a while: the same call may succeed later."""
+
+
 class CorruptSegmentError(StoreError):
     """A file of the store is truncated or its bits have changed; `path` says which one."""
 

@@ -1,7 +1,8 @@
 """How far each pack is, from moment to moment: a small file a pack, for whoever looks.
 
 Losing one loses nothing: what counts is in the store. So these are not synced to disk, and a full disk is no
-reason to stop.
+reason to stop. On an object store they are written by a thread of their own and seldom: a request costs time and
+money, and one that hangs must not hold up training.
 """
 
 from __future__ import annotations
@@ -11,18 +12,25 @@ import dataclasses
 import json
 import math
 import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
+from sweep.errors import SweepError
 from sweep.pack_report import Report
-from sweep.store import SweepStore
+from sweep.store import SweepStore, files
+from sweep.store.places import is_local
 
-__all__ = ["read_progress", "write_progress"]
+__all__ = ["read_json", "read_progress", "write_json", "write_progress"]
+
+_SECONDS_BETWEEN_OBJECTS = 10.0
+_sent: dict[str, tuple[float, threading.Thread]] = {}
+"""By name, when this process last began to write an object, and the thread that does."""
 
 
 def write_progress(store: SweepStore, report: Report) -> None:
-    """Replace the pack's progress file."""
+    """Replace the pack's progress file; on an object store at most every 10 s, and without waiting for it."""
     path = _path(store, report.pack_id)
     about = {
         k: None if isinstance(v, float) and math.isnan(v) else v
@@ -32,7 +40,10 @@ def write_progress(store: SweepStore, report: Report) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Replace a file whose loss would not matter; errors of the disk are ignored."""
+    """Replace a file whose loss would not matter; errors are ignored, and what comes too soon is left out."""
+    if not is_local(path):
+        _send(path, value)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -48,10 +59,24 @@ def read_progress(store: SweepStore, pack_id: str) -> dict[str, Any] | None:
 def read_json(path: Path) -> dict[str, Any] | None:
     """What `write_json` wrote, or None."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError):
+        found: dict[str, Any] = json.loads(files.read_bytes(path))
+    except (OSError, ValueError, SweepError):
         return None
     return found
+
+
+def _send(path: Path, value: dict[str, Any]) -> None:
+    began, thread = _sent.get(str(path), (-math.inf, None))
+    if time.monotonic() - began < _SECONDS_BETWEEN_OBJECTS or (thread is not None and thread.is_alive()):
+        return
+
+    def send() -> None:
+        with contextlib.suppress(SweepError), files.patience(0.0):
+            files.replace_json(path, value)
+
+    thread = threading.Thread(target=send, name=f"progress {path.name}", daemon=True)
+    _sent[str(path)] = (time.monotonic(), thread)
+    thread.start()
 
 
 def _path(store: SweepStore, pack_id: str) -> Path:

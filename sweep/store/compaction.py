@@ -9,7 +9,6 @@ can take back a row that is in a part.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -166,5 +165,5 @@ def _remove_compacted(layout: Layout, current: Manifest, grace_seconds: float) -
     for table in _TABLES:
         for pack_id in files.list_names(layout.hot_root(table)):
             pack = current.packs.get(pack_id)
-            if pack and pack.compacted <= until and os.path.isdir(layout.hot(table, pack_id)):
+            if pack and pack.compacted <= until and files.is_folder(layout.hot(table, pack_id)):
                 files.remove_files(layout.hot(table, pack_id))

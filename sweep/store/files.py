@@ -1,47 +1,52 @@
-"""Every touch of the disk that changes the store: committed whole, durable, or not at all.
+"""Every touch of the disk or bucket that changes the store: committed whole, durable, or not at all.
 
-A commit is: temporary file in the same folder, fsync, rename (or link, where the name must be new), fsync of
-the folder. So a reader never sees half a file whatever is killed, and a commit that returned survives a power
-cut. Temporary names start with a dot and do not end in `.parquet`: no reader's glob matches them. Local
-folders and mounts only, so far; an object store would replace this module and nothing else.
+A place decides how: folders and mounts by `local_files`, object stores by `objects`. Functions raise
+FileNotFoundError for a file that is not there, StoreError with a remedy for what cannot be done, and
+StoreUnavailableError for an object store that does not answer after some tries (`patience`).
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
-from sweep.errors import CorruptSegmentError, StoreError, UsageError
+from sweep.errors import CorruptSegmentError, UsageError
+from sweep.store import local_files
+from sweep.store.faults import patience
+from sweep.store.places import is_local
 
 __all__ = [
+    "arrow_filesystem",
+    "arrow_name",
+    "check_conditional_writes",
+    "exists",
+    "is_folder",
     "list_names",
+    "list_tree",
     "local_root",
     "make_folder",
+    "open_file",
+    "patience",
     "put_if_absent",
     "put_json_if_absent",
     "read_bytes",
+    "read_end",
     "read_json",
     "remove",
     "remove_files",
     "remove_temporaries",
     "replace",
     "replace_json",
+    "size",
     "writing",
 ]
 
-_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
 
 def local_root(root: str | os.PathLike[str]) -> Path:
-    """The root as a path; a URL of an object store is refused until it can be written safely."""
+    """The root as a path; a URL of an object store is refused, for what needs a folder."""
     text = os.fspath(root)
     scheme, separator, _ = text.partition("://")
     if separator:
@@ -55,55 +60,28 @@ def local_root(root: str | os.PathLike[str]) -> Path:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and its parents, durably; one that exists is left alone."""
-    if folder.is_dir():
-        return
-    make_folder(folder.parent)
-    with _explained("make the folder", folder):
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder)
-        _sync_folder(folder.parent)
+    """Make a folder and its parents, durably; one that exists is left alone. Object stores have none."""
+    _keeper(folder).make_folder(folder)
 
 
 def replace(path: Path, data: bytes) -> None:
     """Write a file atomically in place of whatever has its name."""
-    with writing(path) as temporary, open(temporary, "wb") as file:
-        file.write(data)
+    _keeper(path).replace(path, data)
 
 
-def put_if_absent(path: Path, data: bytes) -> bool:
-    """Write a file atomically unless the name is taken; False where it was, and then nothing has changed."""
-    with _explained("write", path):
-        temporary = _temporary(path)
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            committed = _link_or_rename(temporary, path)
-        except Exception:
-            _discard(temporary)
-            raise
-        _discard(temporary)
-        _sync_folder(path.parent)
-        return committed
+def put_if_absent(path: Path, data: bytes, *, contested: bool = True) -> bool:
+    """Write a file atomically unless the name is taken; False where it was, and then nothing has changed.
+
+    On an object store a name that is taken by exactly these bytes is ours: the reply to an earlier try was lost.
+    So `data` holds something that no other process would write, where that matters. `contested`: whether
+    several processes may want the name; where the store has no conditional writes only those names are waited for.
+    """
+    return _keeper(path).put_if_absent(path, data, contested=contested)
 
 
-@contextlib.contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path) -> AbstractContextManager[Path]:
     """A temporary path to fill, committed over `path` when the block ends well and removed when it fails."""
-    with _explained("write", path):
-        temporary = _temporary(path)
-        try:
-            yield temporary
-            with open(temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except Exception:
-            # Not BaseException: a killed process leaves its temporary file too, and nobody reads those.
-            _discard(temporary)
-            raise
-        _sync_folder(path.parent)
+    return _keeper(path).writing(path)
 
 
 def replace_json(path: Path, value: Any) -> None:
@@ -118,12 +96,27 @@ def put_json_if_absent(path: Path, value: Any) -> bool:
 
 def read_bytes(path: Path) -> bytes:
     """A file's content. Raises FileNotFoundError, which callers take as "moved on", or StoreError."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    return _keeper(path).read_bytes(path)
+
+
+def read_end(path: Path, most: int) -> tuple[bytes, int]:
+    """The last bytes of a file, at most so many, and the size of all of it."""
+    return _keeper(path).read_end(path, most)
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file to be read from here and there; close it."""
+    return _keeper(path).open_file(path)
+
+
+def arrow_filesystem(path: Path) -> Any:
+    """The `pyarrow.fs.FileSystem` that reads a place's files under their `arrow_name`."""
+    return _keeper(path).arrow_filesystem(path)
+
+
+def arrow_name(path: Path) -> str:
+    """What a file is called in `arrow_filesystem`."""
+    return str(path) if is_local(path) else str(path.path)  # type: ignore[attr-defined]
 
 
 def read_json(path: Path) -> Any:
@@ -135,38 +128,85 @@ def read_json(path: Path) -> Any:
         raise CorruptSegmentError(message, path) from error
 
 
+def size(path: Path) -> int:
+    """A file's size in bytes. Raises FileNotFoundError."""
+    return _keeper(path).size(path)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file."""
+    return _keeper(path).exists(path)
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; on an object store, whether anything lies below it."""
+    return _keeper(path).is_folder(path)
+
+
 def list_names(folder: Path) -> list[str]:
     """The visible names in a folder, sorted; none where the folder does not exist."""
-    try:
-        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
+    return _keeper(folder).list_names(folder)
+
+
+def list_tree(folder: Path) -> list[str]:
+    """The visible files below a folder, `/` between the parts of their names, sorted."""
+    return _keeper(folder).list_tree(folder)
 
 
 def remove(path: Path) -> None:
     """Remove a file, durably; one that is not there is fine."""
-    _discard(path)
-    _sync_folder(path.parent)
+    _keeper(path).remove(path)
 
 
 def remove_files(folder: Path) -> None:
     """Remove a flat folder and all in it; one that is not there, or half removed by another, is fine."""
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return
-    for name in names:
-        _discard(folder / name)
-    with contextlib.suppress(OSError):
-        os.rmdir(folder)
+    _keeper(folder).remove_files(folder)
 
 
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed writers left in a folder. Only for who owns it: live writers use such names."""
-    with contextlib.suppress(FileNotFoundError):
-        for name in os.listdir(folder):
-            if name.startswith(".") and ".tmp-" in name:
-                _discard(folder / name)
+    _keeper(folder).remove_temporaries(folder)
+
+
+def check_conditional_writes(root: Path) -> str | None:
+    """What a user of a root should know of its object store's way to write a name only once; None for nothing.
+
+    Tries it out, and from then on this process writes accordingly.
+    """
+    if is_local(root):
+        return None
+    from sweep.store import objects
+
+    return objects.check_conditional_writes(root)
+
+
+class _Keeper(Protocol):
+    """What `local_files` and `objects` both are; the functions above say what each does."""
+
+    def make_folder(self, folder: Path, /) -> None: ...
+    def replace(self, path: Path, data: bytes, /) -> None: ...
+    def put_if_absent(self, path: Path, data: bytes, /, *, contested: bool = True) -> bool: ...
+    def writing(self, path: Path, /) -> AbstractContextManager[Path]: ...
+    def read_bytes(self, path: Path, /) -> bytes: ...
+    def read_end(self, path: Path, most: int, /) -> tuple[bytes, int]: ...
+    def open_file(self, path: Path, /) -> BinaryIO: ...
+    def arrow_filesystem(self, path: Path, /) -> Any: ...
+    def size(self, path: Path, /) -> int: ...
+    def exists(self, path: Path, /) -> bool: ...
+    def is_folder(self, path: Path, /) -> bool: ...
+    def list_names(self, folder: Path, /) -> list[str]: ...
+    def list_tree(self, folder: Path, /) -> list[str]: ...
+    def remove(self, path: Path, /) -> None: ...
+    def remove_files(self, folder: Path, /) -> None: ...
+    def remove_temporaries(self, folder: Path, /) -> None: ...
+
+
+def _keeper(place: Path) -> _Keeper:
+    if is_local(place):
+        return local_files
+    from sweep.store import objects
+
+    return objects
 
 
 def _json_bytes(value: Any) -> bytes:
@@ -181,66 +221,6 @@ def _plain(value: Any) -> Any:
         return os.fspath(value)
     if isinstance(value, (set, frozenset)):
         return sorted(value)
+    if hasattr(value, "fs"):
+        return str(value)  # a place on an object store
     raise TypeError(f"{value!r} of type {type(value).__name__} cannot be written as JSON")
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.tmp-{secrets.token_hex(6)}")
-
-
-def _link_or_rename(temporary: Path, path: Path) -> bool:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        # A network file system that lost the reply to our own link reports this: it is ours all the same.
-        return os.path.samefile(temporary, path)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        if path.exists():
-            return False
-        os.replace(temporary, path)
-    return True
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        # Some mounts cannot sync folders and say so; there is nothing more to be done about it there.
-        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
-            raise
-    finally:
-        os.close(descriptor)
-
-
-def _discard(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-
-
-@contextlib.contextmanager
-def _explained(action: str, path: Path) -> Iterator[None]:
-    """Turn what the operating system says into an error that names the file and the remedy."""
-    try:
-        yield
-    except (StoreError, FileNotFoundError):
-        raise
-    except OSError as error:
-        if error.errno in _FULL:
-            raise StoreError(
-                f"{path}: cannot {action}: {os.strerror(error.errno or 0)} ({_free_bytes(path)} bytes free). "
-                "What was committed before is whole and readable. Free some space and give the same command "
-                "again."
-            ) from error
-        raise StoreError(
-            f"{path}: cannot {action}: {error.strerror or error}. Check the folder's owner and permissions."
-        ) from error
-
-
-def _free_bytes(path: Path) -> str:
-    try:
-        return f"{shutil.disk_usage(path.parent).free:,}"
-    except OSError:
-        return "unknown"

@@ -1,7 +1,7 @@
 """One owner of a sweep at a time, and the one who comes second is told who the first is.
 
 The lock is the kernel's (`flock`), so it goes with the process however that ends: nothing stale to remove.
-Who holds it is written into the locked file itself.
+Who holds it is written into the locked file itself. An object store has no locks; there it is a `lease`.
 """
 
 from __future__ import annotations
@@ -12,51 +12,54 @@ import fcntl
 import json
 import os
 import socket
-import sys
+import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from sweep.errors import LockedError, StoreError
+from sweep.errors import StoreError
 from sweep.store import files
+from sweep.store.lease import leased
+from sweep.store.lease import owner as lease_owner
+from sweep.store.owners import about_me, alive, refusal
+from sweep.store.places import is_local
 
-__all__ = ["locked", "owner"]
+__all__ = ["Owned", "locked", "owner"]
 
 _held: set[int] = set()
 
 
+class Owned(Protocol):
+    """What is held."""
+
+    @property
+    def lost(self) -> threading.Event:
+        """Set once another process has it."""
+        ...
+
+    def check(self) -> None:
+        """Raise LockedError where another process has it."""
+        ...
+
+
 @contextlib.contextmanager
-def locked(path: Path, what: str) -> Iterator[None]:
+def locked(path: Path, what: str) -> Iterator[Owned]:
     """Hold the lock file while the block runs. Raises LockedError with the owner's host and process."""
+    if not is_local(path):
+        with leased(_lease(path), what) as lease:
+            yield lease
+        return
     files.make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     _held.add(descriptor)
     try:
         if not _try_lock(descriptor, path):
-            holder = _patient_read(path)
-            since = holder.get("since")
-            when = (
-                datetime.fromtimestamp(since).astimezone().isoformat(" ", "seconds") if since else "unknown"
-            )
-            raise LockedError(
-                f"{what} is owned by process {holder.get('pid', 'unknown')} on host "
-                f"{holder.get('host', 'unknown')} "
-                f"since {when} ({holder.get('command', 'command unknown')}). Wait for it or stop it, then "
-                "give the "
-                "command again; a sweep of another --name can run beside it."
-            )
-        about = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "since": time.time(),
-            "command": _command(),
-        }
+            raise refusal(what, _patient_read(path))
         with contextlib.suppress(OSError):  # a full disk must not keep a sweep from going on
-            _write(descriptor, json.dumps(about).encode())
+            _write(descriptor, json.dumps(about_me()).encode())
         try:
-            yield
+            yield _Kernel()
         finally:
             if descriptor in _held:
                 with contextlib.suppress(OSError):
@@ -70,6 +73,8 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 def owner(path: Path) -> dict[str, Any] | None:
     """Host, pid, since and command of the process that holds the lock; None where nobody does."""
+    if not is_local(path):
+        return lease_owner(_lease(path))
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
@@ -105,20 +110,10 @@ def _patient_read(path: Path) -> dict[str, Any]:
     for _ in range(20):
         with contextlib.suppress(OSError, ValueError):
             holder = json.loads(path.read_bytes())
-            if holder["host"] != socket.gethostname() or _alive(holder["pid"]):
+            if holder["host"] != socket.gethostname() or alive(holder["pid"]):
                 break
         time.sleep(0.025)
     return holder
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _write(descriptor: int, data: bytes) -> None:
@@ -126,8 +121,18 @@ def _write(descriptor: int, data: bytes) -> None:
     os.pwrite(descriptor, data, 0)
 
 
-def _command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]]) if sys.argv else "python"
+def _lease(path: Path) -> Path:
+    return path.with_name(path.name.replace("lock", "lease"))
+
+
+class _Kernel:
+    """A lock that the kernel keeps: it goes when the process does, and not before."""
+
+    def __init__(self) -> None:
+        self.lost = threading.Event()
+
+    def check(self) -> None:
+        pass
 
 
 def _let_go_in_child() -> None:

@@ -30,6 +30,7 @@ __all__ = [
 
 _MANIFEST = re.compile(r"_manifest-(\d{6,})\.json")
 _BLOCK = 1 << 22
+_END_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,12 @@ def publish(layout: Layout, manifest: Manifest) -> None:
 def part_of_file(table: Table, number: int, rows: int, path: Path) -> Part:
     """The manifest's entry for a file that has just been written."""
     crc, size = 0, 0
-    with open(path, "rb") as file:
+    with files.open_file(path) as file:
         while block := file.read(_BLOCK):
             crc, size = zlib.crc32(block, crc), size + len(block)
-    return Part(table, number, rows, size, f"{crc:08x}", _footer_crc32(path))
+    return Part(
+        table, number, rows, size, f"{crc:08x}", _footer_crc32(path, files.read_end(path, _END_BYTES)[0])
+    )
 
 
 def check_part(layout: Layout, part: Part, *, deep: bool = False) -> None:
@@ -123,20 +126,20 @@ def check_part(layout: Layout, part: Part, *, deep: bool = False) -> None:
     """
     path = layout.part(part.table, part.number)
     try:
-        size = path.stat().st_size
+        end, size = files.read_end(path, _END_BYTES)
     except FileNotFoundError as error:
         raise damaged(path, "the manifest lists it and it is not there") from error
     if size != part.bytes:
         raise damaged(path, f"truncated or overwritten: {size:,} bytes instead of {part.bytes:,}")
-    if _footer_crc32(path) != part.footer_crc32:
+    if _footer_crc32(path, end) != part.footer_crc32:
         raise damaged(path, "the checksum of its footer differs from the manifest's")
     if deep and part_of_file(part.table, part.number, part.rows, path).crc32 != part.crc32:
         raise damaged(path, "its checksum differs from the manifest's")
 
 
-def _footer_crc32(path: Path) -> str:
-    with open(path, "rb") as file:
-        file.seek(-8, 2)
-        length = int.from_bytes(file.read(4), "little") + 8
-        file.seek(max(0, file.tell() + 4 - length))
-        return f"{zlib.crc32(file.read()):08x}"
+def _footer_crc32(path: Path, end: bytes) -> str:
+    """Of the footer's bytes, its length and the magic number, from the file's last bytes."""
+    length = int.from_bytes(end[-8:-4], "little") + 8
+    if length > len(end):
+        end, _ = files.read_end(path, length)
+    return f"{zlib.crc32(end[-length:]):08x}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import CorruptSegmentError
-from sweep.store import manifest, segments
+from sweep.store import files, manifest, segments
 from sweep.store.exactly_once import with_dictionary
 from sweep.store.layout import Layout, Table
 from sweep.store.manifest import Manifest
@@ -24,7 +24,8 @@ def schema(path: Path) -> Any:
     """A part's `pyarrow.Schema`."""
     import pyarrow.parquet as pq
 
-    return pq.read_schema(path)
+    with files.open_file(path) as file:
+        return pq.read_schema(file)
 
 
 def measured(paths: list[Path]) -> list[str]:
@@ -33,7 +34,8 @@ def measured(paths: list[Path]) -> list[str]:
 
     found: dict[str, None] = {}
     for path in paths:
-        about = pq.read_metadata(path)
+        with files.open_file(path) as file:
+            about = pq.read_metadata(file)
         for number in range(about.num_row_groups):
             group = about.row_group(number)
             for place in range(group.num_columns):
@@ -91,7 +93,10 @@ def scan(
             pre_buffer=True, page_checksum_verification=True
         ),
     )
-    dataset = ds.dataset([str(path) for path in paths], schema=schema, format=style)
+    where = files.arrow_filesystem(paths[0])
+    dataset = ds.dataset(
+        [files.arrow_name(path) for path in paths], schema=schema, format=style, filesystem=where
+    )
 
     def read(source: Any, **given: Any) -> Any:
         rows = source.to_table(columns=columns, filter=expression, **given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from sweep.errors import UsageError
 
@@ -11,6 +12,13 @@ __all__ = ["SCHEMES", "is_local", "root_place"]
 
 SCHEMES = ("s3", "gs")
 """The object stores that a root can be on."""
+
+# Other processes write there: what was listed a moment ago is no longer true. Trying again is `faults`' business.
+_S3_CLIENT = {"connect_timeout": 5, "read_timeout": 30, "retries": {"total_max_attempts": 1}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "s3": {"use_listings_cache": False, "config_kwargs": _S3_CLIENT},
+    "gs": {"use_listings_cache": False, "requests_timeout": 30},
+}
 
 
 def root_place(root: str | os.PathLike[str]) -> Path:
@@ -28,8 +36,7 @@ def root_place(root: str | os.PathLike[str]) -> Path:
             raise UsageError(f"root {text!r}: it must be a folder, a mounted one, or one of {allowed}.")
         from upath import UPath
 
-        # Other processes write there: what was listed a moment ago is no longer true.
-        place: Path = UPath(text.rstrip("/"), use_listings_cache=False)
+        place: Path = UPath(text.rstrip("/"), **_OPTIONS[scheme])
         return place
     if not text:
         raise UsageError("root '': it must be a folder; give --root a path.")

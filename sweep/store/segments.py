@@ -117,14 +117,10 @@ def check(segment: Segment) -> SegmentInfo:
 
 def describe(segment: Segment) -> SegmentInfo:
     """What a segment says of itself, from its last bytes. Raises as `check` does, for what it can see."""
-    with open(segment.path, "rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL_BYTES))
-        tail = file.read()
-        wanted = _footer_bytes(segment.path, tail, size)
-        if wanted > len(tail):
-            file.seek(size - wanted)
-            tail = file.read()
+    tail, size = files.read_end(segment.path, _TAIL_BYTES)
+    wanted = _footer_bytes(segment.path, tail, size)
+    if wanted > len(tail):
+        tail, size = files.read_end(segment.path, wanted)
     return _description(segment, tail, size)[0]
 
 

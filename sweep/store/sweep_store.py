@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import CorruptSegmentError, StoreError, UsageError
@@ -14,9 +14,9 @@ from sweep.store import files, manifest, segments, tail, trials
 from sweep.store.compaction import CompactionSummary, compact
 from sweep.store.last import read_last
 from sweep.store.layout import Layout, Table, checked_name
-from sweep.store.lock import locked, owner
+from sweep.store.lock import Owned, locked, owner
 from sweep.store.packs import Packs
-from sweep.store.places import root_place
+from sweep.store.places import is_local, root_place
 from sweep.store.reader import Filters, measured, read_table
 from sweep.store.tail import Cursors, TailBatch
 from sweep.store.writer import SegmentWriter
@@ -54,6 +54,9 @@ class Store:
         """A sweep, made if it is not there yet. Raises UsageError for a name that is not allowed."""
         layout = Layout(self.root, checked_name(name))
         files.make_folder(layout.folder)
+        if not is_local(layout.folder) and not files.is_folder(layout.folder):
+            # There a folder is what lies in it.
+            files.put_json_if_absent(layout.folder / ".sweep", {"name": name})
         return SweepStore(layout)
 
     def trials(self, name: str) -> pd.DataFrame:
@@ -117,6 +120,11 @@ class SweepStore:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self._packs = Packs(layout)
+        self._owned: Owned | None = None
+
+    def __reduce__(self) -> tuple[type[SweepStore], tuple[Layout]]:
+        # Another process does not own what this one does.
+        return type(self), (self.layout,)
 
     @property
     def name(self) -> str:
@@ -125,9 +133,19 @@ class SweepStore:
 
     # The driver's part
 
-    def lock(self) -> AbstractContextManager[None]:
-        """Own the sweep while the block runs. Raises LockedError naming the owner's host and process."""
-        return locked(self.layout.lock, f"sweep {self.name!r}")
+    @contextmanager
+    def lock(self) -> Iterator[Owned]:
+        """Own the sweep while the block runs. Raises LockedError naming the owner's host and process.
+
+        On an object store this is a lease, which can be lost to another process where this one could not renew it
+        for a minute: then `.lost` of what is yielded is set, and the methods of the driver raise LockedError.
+        """
+        with locked(self.layout.lock, f"sweep {self.name!r}") as owned:
+            self._owned = owned
+            try:
+                yield owned
+            finally:
+                self._owned = None
 
     def owner(self) -> dict[str, Any] | None:
         """Host, pid, since (unix s) and command of who holds the lock; None where nobody does."""
@@ -135,6 +153,7 @@ class SweepStore:
 
     def write_sweep_record(self, record: Mapping[str, Any]) -> None:
         """Replace the provenance record (JSON: study text, versions, machine, dataset fingerprints ...)."""
+        self._check_owned()
         files.replace_json(self.layout.record, dict(record))
 
     def clear_stop(self) -> None:
@@ -163,6 +182,7 @@ class SweepStore:
         `plan["packs"]` maps each pack id to a mapping with at least `trials`, its list of trial ids. A trial
         belongs to one pack for good: UsageError for a pack or a trial that is planned already.
         """
+        self._check_owned()
         before = self.plans()
         taken = {
             trial: pack for old in before for pack, about in old["packs"].items() for trial in about["trials"]
@@ -199,6 +219,7 @@ class SweepStore:
 
     def write_trials(self, rows: pd.DataFrame) -> None:
         """Replace the table of trials (`schema.TRIALS`, at least trial_id, pack_id and status)."""
+        self._check_owned()
         trials.write_trials(self.layout, rows)
 
     def compact(
@@ -209,6 +230,7 @@ class SweepStore:
         Their segments are removed by the first compaction that comes `grace_seconds` later; readers do not
         need the grace, tools that look at `hot/` themselves do. Damaged packs stay and are in the summary.
         """
+        self._check_owned()
         return compact(
             self.layout, min_rows=min_rows, grace_seconds=grace_seconds, rows_per_part=rows_per_part
         )
@@ -363,6 +385,11 @@ class SweepStore:
                     except CorruptSegmentError as error:
                         found.append(error)
         return found
+
+    def _check_owned(self) -> None:
+        """Raise LockedError where the sweep was this process's and is another's by now."""
+        if self._owned is not None:
+            self._owned.check()
 
 
 def _frame(read: tuple[Any, list[CorruptSegmentError]], *, categorical: bool = False) -> pd.DataFrame:

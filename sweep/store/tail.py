@@ -74,13 +74,14 @@ def _compacted(
     last = pack.last_segment(table)
     if last is None or cursor >= last:
         return
-    paths = [str(layout.part(part.table, part.number)) for part in current.of(table)]
+    paths = [layout.part(part.table, part.number) for part in current.of(table)]
     style = ds.ParquetFileFormat(
         default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     )
     wanted = ds.field("trial_id").isin(pack.trials)
     try:
-        rows = ds.dataset(paths, format=style).to_table(filter=wanted)
+        names, where = [files.arrow_name(path) for path in paths], files.arrow_filesystem(paths[0])
+        rows = ds.dataset(names, format=style, filesystem=where).to_table(filter=wanted)
     except (pa.ArrowException, OSError) as error:
         raise segments.damaged(layout.parts(table), str(error)) from error
     yield TailBatch(pack_id, last.attempt, last.seq, rows)

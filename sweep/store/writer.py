@@ -114,7 +114,7 @@ class SegmentWriter:
         )
         path = self._layout.hot(table, self._pack_id) / str(SegmentName(self._attempt, self._next_seq))
         try:
-            committed = files.put_if_absent(path, segments.encode(rows, info))
+            committed = files.put_if_absent(path, segments.encode(rows, info), contested=False)
         except FileNotFoundError:
             # The folder is gone: the pack was finished by another attempt and has been compacted.
             self._superseded()

@@ -130,7 +130,7 @@ def test_a_full_disk_at_any_call_of_a_commit_is_a_store_error(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     attempt = sweep.start_attempt("p0", {"resume_step": -1})
-    monkeypatch.setattr(files.os, call, full)
+    monkeypatch.setattr(os, call, full)
     with pytest.raises(StoreError, match="No space left"):  # noqa: PT012
         writer = sweep.segment_writer("p0", attempt, -1)
         writer.append({"trial_id": ["t"], "step": [0]})
@@ -156,7 +156,7 @@ def test_a_segment_and_its_folder_are_on_disk_before_flush_returns(
         order.append("name")
         link(*arguments)
 
-    monkeypatch.setattr(files.os, "fsync", synced)
-    monkeypatch.setattr(files.os, "link", linked)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "link", linked)
     writer.flush()
     assert order == ["file", "name", "folder"]

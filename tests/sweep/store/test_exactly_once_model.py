@@ -15,7 +15,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given, settings
 
-from sweep.store import Store, SweepStore, exactly_once, files, manifest
+from sweep.store import Store, SweepStore, exactly_once, local_files, manifest
 from sweep.store.packs import Packs
 from sweep.store.writer import SegmentWriter
 
@@ -152,11 +152,11 @@ class World:
             assert mine == wanted or (not compacted and mine in ({}, self.when_compacted.get(pack)))
 
     def _armed(self, crash: int, after: bool, action: Any) -> None:
-        files.os = CrashingOs(crash, after=after) if crash else os
+        local_files.os = CrashingOs(crash, after=after) if crash else os
         try:
             action()
         finally:
-            files.os = os
+            local_files.os = os
 
 
 packs = st.sampled_from(sorted(PACKS))
@@ -239,11 +239,11 @@ def test_a_compaction_killed_at_every_step_never_doubles_or_loses_a_row(
 
 
 def steps_of_a_compaction(world: World) -> list[str]:
-    files.os = proxy = CrashingOs(0, after=False)
+    local_files.os = proxy = CrashingOs(0, after=False)
     try:
         world.sweep.compact(grace_seconds=0, rows_per_part=world.rows_per_part)
     finally:
-        files.os = os
+        local_files.os = os
     return proxy.calls
 
 
