@@ -1,4 +1,4 @@
-"""`sweep ui`: MLflow on a root's database, and a page with the root's reports."""
+"""`sweep ui`: MLflow for a root or a team, and a page with the root's reports."""
 
 from __future__ import annotations
 
@@ -6,37 +6,40 @@ import contextlib
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from sweep import guarded
-from sweep.errors import SweepError, UsageError
+from sweep.errors import UsageError
 from sweep.mirror import embedded_tracking_uri
-from sweep.mirror.tracking import QUIET
+from sweep.node_folder import node_folder
 from sweep.reports_page import ReportsServer
-from sweep.store.files import local_root, make_folder
+from sweep.serving import Access, Backend, MlflowServer, artifact_place
+from sweep.serving.access import beyond_this_machine
+from sweep.store.files import make_folder
+from sweep.store.places import is_local, root_place
 
 __all__ = ["MlflowServer", "Ui", "running", "serve"]
 
 MLFLOW_PORT = 5000
 _PORTS_TRIED = 20
-_START_SECONDS = 120.0
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_MOST_WORKERS = 4
 
 
 @dataclass(frozen=True)
 class Ui:
-    """Where the pages are."""
+    """Where the pages are, and for whom."""
 
     mlflow_url: str
     reports_url: str
+    beyond: bool
+    """Whether they can be reached from other machines."""
+    auth: bool
+    """Whether both ask for an account of MLflow's."""
+    names: tuple[str, ...]
+    """The host names under which MLflow may be asked."""
+    embedded: bool
+    """Whether it is the root's own MLflow, into which sweeps are mirrored unless told otherwise."""
 
 
 def serve(
@@ -45,7 +48,11 @@ def serve(
     port: int | None = None,
     reports_port: int | None = None,
     *,
+    backend: str | None = None,
+    artifacts: str | None = None,
+    auth: bool | None = None,
     allowed_hosts: Sequence[str] = (),
+    workers: int | None = None,
     on_ready: Callable[[Ui], None] | None = None,
     stop: threading.Event | None = None,
 ) -> None:
@@ -54,10 +61,18 @@ def serve(
     Signals are caught only in the main thread. Returns when both servers have ended.
     """
     stop = stop or threading.Event()
-    with (
-        _stopping_on_signals(stop),
-        running(root, host, port, reports_port, allowed_hosts=allowed_hosts) as (ui, server),
-    ):
+    pages = running(
+        root,
+        host,
+        port,
+        reports_port,
+        backend=backend,
+        artifacts=artifacts,
+        auth=auth,
+        allowed_hosts=allowed_hosts,
+        workers=workers,
+    )
+    with _stopping_on_signals(stop), pages as (ui, server):
         if on_ready is not None:
             on_ready(ui)
         while not stop.wait(0.5):
@@ -71,35 +86,66 @@ def running(
     port: int | None = None,
     reports_port: int | None = None,
     *,
+    backend: str | None = None,
+    artifacts: str | None = None,
+    auth: bool | None = None,
     allowed_hosts: Sequence[str] = (),
+    workers: int | None = None,
 ) -> Iterator[tuple[Ui, MlflowServer]]:
     """MLflow and the reports of a root, up for the time of the block.
 
-    A port of None takes the first free one from 5000 on; 0 takes any. `allowed_hosts` are the host
-    names under which browsers reach a server that listens on more than this machine.
+    A port of None takes the first free one from 5000 on; 0 takes any. `backend` is a PostgreSQL for a team
+    (`Backend.of`), by default the root's own SQLite; `artifacts` a folder or bucket, by default in the root. `auth`
+    asks everybody for an account, by default where `host` can be reached from other machines. `allowed_hosts` are
+    the names under which browsers reach it, beside this machine's own. `workers` are MLflow's processes.
 
     Raises:
-        UsageError: the root does not exist, or a port that was asked for is taken.
+        UsageError: the root does not exist, a port that was asked for is taken, or what an option needs is missing.
         SweepError: MLflow did not start; the message has the end of its log.
     """
-    folder = local_root(root)
-    if not folder.is_dir():
-        raise UsageError(
-            f"root {str(folder)!r} does not exist. Give --root the folder of your sweeps "
-            "(`sweep run STUDY --root DIR` makes one)."
+    with contextlib.ExitStack() as stack:
+        folder = root_place(root)
+        if is_local(folder):
+            folder = folder.resolve()
+        if not folder.is_dir():
+            raise UsageError(
+                f"root {str(folder)!r} does not exist. Give --root the folder of your sweeps "
+                "(`sweep run STUDY --root DIR` makes one)."
+            )
+        # Of a bucket the MLflow of this machine is shown, where `sweep sync` copies to.
+        here = node_folder(folder)
+        make_folder(here)
+        database = Backend.of(backend if backend is not None else embedded_tracking_uri(folder))
+        place = artifact_place(artifacts) if artifacts is not None else str(here / "mlartifacts")
+        access = Access.of(host, allowed_hosts, auth)
+        if workers is None:
+            workers = min(_MOST_WORKERS, os.cpu_count() or 1) if database.is_postgresql else 1
+        server = stack.enter_context(
+            MlflowServer(
+                database,
+                artifacts=place,
+                log=here / "mlflow-server.log",
+                host=host,
+                port=choose_port(host, port, MLFLOW_PORT, "--port"),
+                workers=workers,
+                access=access,
+            )
         )
-    folder = folder.resolve()
-    with MlflowServer(
-        embedded_tracking_uri(folder),
-        artifacts=folder / "mlartifacts",
-        log=folder / "mlflow-server.log",
-        host=host,
-        port=choose_port(host, port, MLFLOW_PORT, "--port"),
-        allowed_hosts=allowed_hosts,
-    ) as server:
         reports_at = choose_port(host, reports_port, server.port + 1, "--reports-port")
-        with ReportsServer(folder, host, reports_at, server.url) as reports:
-            yield Ui(server.url, reports.url), server
+        reports = stack.enter_context(
+            ReportsServer(folder, host, reports_at, server.url, access, mirrored=backend is not None)
+        )
+        yield (
+            Ui(
+                server.url,
+                reports.url,
+                beyond_this_machine(host),
+                access.auth,
+                access.names,
+                embedded=backend is None,
+            ),
+            server,
+        )
 
 
 def choose_port(host: str, wanted: int | None, first: int, option: str) -> int:
@@ -126,118 +172,6 @@ def choose_port(host: str, wanted: int | None, first: int, option: str) -> int:
     )
 
 
-class MlflowServer:
-    """A real `mlflow server` as a child process, started on entering the block and ended with it.
-
-    It ends with this process too, however that ended.
-
-    `tracking_uri` is its database (`sqlite:///...`, `postgresql://...`), `artifacts` the folder it keeps
-    artifacts in, `log` the file its output goes to.
-    """
-
-    def __init__(
-        self,
-        tracking_uri: str,
-        *,
-        artifacts: Path,
-        log: Path,
-        host: str = "127.0.0.1",
-        port: int,
-        workers: int = 1,
-        allowed_hosts: Sequence[str] = (),
-    ) -> None:
-        self.port = port
-        self.host = host
-        shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-        self.url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-        self._artifacts, self._log = artifacts, log
-        self._process: subprocess.Popen[bytes] | None = None
-        self._command = [
-            *(sys.executable, "-m", "mlflow", "server"),
-            *("--backend-store-uri", tracking_uri),
-            *("--artifacts-destination", str(artifacts)),
-            *("--host", host, "--port", str(port), "--workers", str(workers)),
-        ]
-        if allowed_hosts:
-            names = [*allowed_hosts, *(f"{name}:{port}" for name in allowed_hosts if ":" not in name)]
-            # Giving the list replaces MLflow's own, which has this machine.
-            here = [name for local in _LOOPBACK for name in (local, f"{local}:{port}")]
-            self._command += ["--allowed-hosts", ",".join(dict.fromkeys([*names, *here]))]
-
-    def __enter__(self) -> MlflowServer:
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start and wait until it answers. Raises SweepError with the end of its log where it does not."""
-        make_folder(self._artifacts)
-        environment = {
-            **os.environ,
-            **QUIET,
-            # Its job queue is for evaluating language models: seven more processes for nothing here.
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        }
-        with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, guarded.__file__, *self._command],
-                env=environment,
-                # Never written to: its end is how the server learns of ours.
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                # A group of its own: the server has children, which end with it.
-                start_new_session=True,
-            )
-        try:
-            self._wait_until_healthy()
-        except BaseException:
-            self.stop()
-            raise
-
-    def stop(self, timeout: float = 10.0) -> None:
-        """End the server and its children; returns when they are gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(timeout)
-                break
-        # Children that outlived their parent's polite end.
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        if process.stdin is not None:
-            process.stdin.close()
-
-    def check(self) -> None:
-        """Raise SweepError if the server has ended by itself."""
-        if self._process is not None and self._process.poll() is not None:
-            raise SweepError(
-                f"mlflow server on {self.url} ended with exit status {self._process.returncode}. "
-                f"The end of its log {self._log}:\n{_tail(self._log)}"
-            )
-
-    def _wait_until_healthy(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline:
-            self.check()
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
-                    if answer.status == 200:
-                        return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        raise SweepError(
-            f"mlflow server did not answer on {self.url} within {_START_SECONDS:.0f} s. "
-            f"The end of its log {self._log}:\n{_tail(self._log)}"
-        )
-
-
 @contextlib.contextmanager
 def _stopping_on_signals(stop: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
@@ -262,10 +196,3 @@ def _try_port(host: str, port: int) -> int | None:
         except OSError:
             return None
         return int(probe.getsockname()[1])
-
-
-def _tail(path: Path, lines: int = 15) -> str:
-    try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
-    except OSError:
-        return "(no log)"

@@ -18,6 +18,7 @@ from sweep.cli.common import (
     print_json,
     say_left_out,
 )
+from sweep.store.places import root_place
 
 __all__ = ["register"]
 
@@ -74,7 +75,7 @@ def sync(
 def ui(
     root: Root,
     host: Annotated[
-        str, typer.Option(help="Address to listen on; beyond loopback anybody there can read and write.")
+        str, typer.Option(help="Address to listen on; beyond this machine everybody needs an account.")
     ] = "127.0.0.1",
     port: Annotated[
         int | None,
@@ -83,40 +84,98 @@ def ui(
     reports_port: Annotated[
         int | None, typer.Option(metavar="PORT", help="Port of the reports. [default: the next free one]")
     ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="MLflow's database: postgresql://USER@HOST/DATABASE, the password in PGPASSWORD or ~/.pgpass; or "
+            "env:NAME, a variable that holds the address. [default: SQLite in the root]",
+        ),
+    ] = None,
+    artifacts: Annotated[
+        str | None,
+        typer.Option(metavar="PLACE", help="Folder, s3:// or gs:// of artifacts. [default: in the root]"),
+    ] = None,
+    auth: Annotated[
+        bool | None,
+        typer.Option(
+            "--auth/--no-auth",
+            help="Ask everybody for an account of MLflow's. [default: where --host is beyond this machine]",
+            show_default=False,
+        ),
+    ] = None,
     allowed_hosts: Annotated[
-        list[str] | None, typer.Option(help="DNS names under which MLflow may be asked.")
+        list[str] | None,
+        typer.Option(
+            metavar="NAMES", help="Names under which browsers come, beside this machine's own; by commas."
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Processes of MLflow. [default: 1; on PostgreSQL a core each, up to 4]"),
     ] = None,
 ) -> None:
-    """MLflow on this root, and the reports, until Ctrl-C.
+    """MLflow on this root or for a team, and the reports, until Ctrl-C.
+
+    Beyond this machine it starts only with MLFLOW_AUTH_ADMIN_PASSWORD and MLFLOW_FLASK_SERVER_SECRET_KEY set.
 
     Examples:
 
     - `sweep ui`
 
     - `sweep ui --host 0.0.0.0 --port 8080 --allowed-hosts sweeps.example.org`
+
+    - `sweep ui --backend postgresql://mlflow@db.lab/mlflow --artifacts s3://lab/mlflow --host 0.0.0.0`
     """
     from sweep.ui import Ui, serve
 
     def ready(pages: Ui) -> None:
-        console.print(
-            f"MLflow   {pages.mlflow_url}\nreports  {pages.reports_url}\nCtrl-C ends both", highlight=False
-        )
+        lines = [f"MLflow    {pages.mlflow_url}", f"reports   {pages.reports_url}"]
+        if pages.beyond:
+            lines.append(f"known as  {', '.join(pages.names)}")
+        if pages.auth:
+            lines.append(
+                "accounts  MLflow's; the first is admin, with the password of MLFLOW_AUTH_ADMIN_PASSWORD"
+            )
+        if not pages.embedded:
+            lines.append(f"mirror    sweep run STUDY --mlflow-uri {pages.mlflow_url}")
+        lines.append("Ctrl-C ends both")
+        console.print("\n".join(lines), highlight=False, markup=False, soft_wrap=True)
 
-    serve(root, host, port, reports_port, allowed_hosts=allowed_hosts or (), on_ready=ready)
+    serve(
+        root,
+        host,
+        port,
+        reports_port,
+        backend=backend,
+        artifacts=artifacts,
+        auth=auth,
+        allowed_hosts=allowed_hosts or (),
+        workers=workers,
+        on_ready=ready,
+    )
 
 
 def report(
     name: SweepName,
     root: Root,
     out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="[default: ROOT/reports/NAME.html]")
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            parser=root_place,
+            help="A file; s3:// and gs:// too. [default: ROOT/reports/NAME.html]",
+        ),
     ] = None,
     measure: Annotated[str, typer.Option(metavar="NAME", help="The measure that is to predict.")] = "srank",
     outcome: Annotated[str, typer.Option(metavar="NAME", help="What is to be predicted.")] = "return_mean",
     figures: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Also every figure as PDF and every table as LaTeX, into this folder."
+            metavar="DIR",
+            parser=root_place,
+            help="Also every figure as PDF and every table as LaTeX, into this folder.",
         ),
     ] = None,
     mlflow_url: Annotated[
