@@ -17,11 +17,10 @@ from typing import Any
 from sweep.errors import StoreError, SweepError, UsageError
 from sweep.store import files
 from sweep.store.layout import Layout
+from sweep.store.standings import ATTEMPT, FAILURE, standings
 
 __all__ = ["Packs"]
 
-_ATTEMPT = re.compile(r"attempt-(\d{3,5})\.json")
-_FAILURE = re.compile(r"failure-(\d{3,5})\.json")
 _MOST_ATTEMPTS = 32_767  # the column is an int16
 
 
@@ -37,16 +36,16 @@ class Packs:
 
     def done(self) -> set[str]:
         """The packs that have a result."""
-        return {pack for pack in self.known() if files.exists(self._layout.pack(pack) / "result.json")}
+        return {pack for pack, standing in standings(self._layout).items() if standing.done}
 
     def attempts(self, pack_id: str) -> list[dict[str, Any]]:
         """What each attempt said when it started, oldest first, with its number as `attempt`."""
-        return self._numbered(pack_id, _ATTEMPT)
+        return self._numbered(pack_id, ATTEMPT)
 
     def attempt_numbers(self, pack_id: str) -> list[int]:
         """The numbers of the attempts so far."""
         names = files.list_names(self._layout.pack(pack_id))
-        return sorted(int(match[1]) for name in names if (match := _ATTEMPT.fullmatch(name)))
+        return sorted(int(match[1]) for name in names if (match := ATTEMPT.fullmatch(name)))
 
     def next_attempt(self, pack_id: str) -> int:
         """The number that the next attempt will have."""
@@ -149,7 +148,7 @@ class Packs:
 
     def failures(self, pack_id: str) -> list[dict[str, Any]]:
         """The recorded failures of a pack, oldest first."""
-        return self._numbered(pack_id, _FAILURE)
+        return self._numbered(pack_id, FAILURE)
 
     def failure(self, pack_id: str) -> dict[str, Any] | None:
         """Why the pack stands still: the failure of its newest attempt, or of one that could not begin."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from sweep.store.lock import Owned, locked, owner
 from sweep.store.packs import Packs
 from sweep.store.places import is_local, root_place
 from sweep.store.reader import Filters, measured, read_table
+from sweep.store.standings import Standing, standings
 from sweep.store.tail import Cursors, TailBatch
 from sweep.store.writer import SegmentWriter
 
@@ -203,7 +205,8 @@ class SweepStore:
                     )
                 taken[trial] = pack
         files.make_folder(self.layout.plans)
-        if not files.put_json_if_absent(self.layout.plan(len(before)), dict(plan)):
+        # Not indented: that takes ten times as long, and a plan can have a hundred thousand trials.
+        if not files.put_if_absent(self.layout.plan(len(before)), json.dumps(dict(plan)).encode()):
             raise StoreError(
                 f"{self.layout.plan(len(before))}: another process has planned at the same time; hold lock()."
             )
@@ -318,9 +321,13 @@ class SweepStore:
         except (FileNotFoundError, CorruptSegmentError):
             return None
 
-    def trials(self) -> pd.DataFrame:
-        """One row a trial, as of now."""
-        return trials.read_trials(self.layout)
+    def trials(self, columns: Collection[str] | None = None) -> pd.DataFrame:
+        """One row a trial, as of now; all columns, or those that are named."""
+        return trials.read_trials(self.layout, columns)
+
+    def standings(self) -> dict[str, Standing]:
+        """Of every pack that was started: its attempts, failures and whether it is done, from one listing."""
+        return standings(self.layout)
 
     def table(
         self,

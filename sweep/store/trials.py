@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import StoreError, UsageError
 from sweep.store import files, lock
 from sweep.store.layout import Layout
-from sweep.store.packs import Packs
 from sweep.store.schema import STATUSES, TRIALS, arrow_schema
+from sweep.store.standings import Standing, read_side_by_side, standings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["read_trials", "write_trials"]
 
 _OUTCOME_FIELDS = ("status", "final_step", "diverged_step", "error", "wall_seconds")
+_LOOKED_AT = ("trial_id", "pack_id", "attempts", *_OUTCOME_FIELDS)
+_ENDED = ("finished", "diverged")
 
 
 def write_trials(layout: Layout, trials: pd.DataFrame) -> None:
@@ -37,19 +40,19 @@ def write_trials(layout: Layout, trials: pd.DataFrame) -> None:
         raise UsageError(f"trials: status {wrong[0]!r}: it must be one of {', '.join(STATUSES)}.")
     arrays, names = [], []
     for field in arrow_schema("trials"):
-        values = _plain(trials[field.name]) if field.name in trials.columns else [None] * len(trials)
-        if field.name == "sweep" and "sweep" not in trials.columns:
-            values = [layout.name] * len(trials)
+        column: Any = trials[field.name] if field.name in trials.columns else None
         try:
-            # Integers by way of what they are: pa.array alone would cut 0.5 down to 0.
-            whole = pa.types.is_integer(field.type)
-            arrays.append(pa.array(values).cast(field.type) if whole else pa.array(values, field.type))
+            if column is None:
+                given = layout.name if field.name == "sweep" else None
+                arrays.append(pa.array([given] * len(trials), field.type))
+            else:
+                arrays.append(_arrow(column, field.type))
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise UsageError(f"trials: column {field.name!r}: {error}; it must be {field.type}.") from error
         names.append(field.name)
     for name in trials.columns:
         if name not in names:  # a hyperparameter of a version to come
-            arrays.append(pa.array(_plain(trials[name])))
+            arrays.append(pa.array(trials[name].tolist(), from_pandas=True))
             names.append(str(name))
     sink = io.BytesIO()
     pq.write_table(pa.table(arrays, names=names), sink, compression="zstd", write_page_checksum=True)
@@ -57,58 +60,89 @@ def write_trials(layout: Layout, trials: pd.DataFrame) -> None:
     files.replace(layout.trials, sink.getvalue())
 
 
-def read_trials(layout: Layout) -> pd.DataFrame:
-    """The table, with status, steps, errors and attempts as they are now.
+def read_trials(layout: Layout, columns: Collection[str] | None = None) -> pd.DataFrame:
+    """The table, or some of its columns, with status, steps, errors and attempts as they are now.
 
-    `spaces` holds lists of str and `hidden_sizes` tuples of int, which can be grouped by.
+    `spaces` holds lists of str and `hidden_sizes` tuples of int, which can be grouped by. What the table says of
+    trials that are done is taken from it; only packs that finished since it was written are looked into.
     """
     import pandas as pd
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    wanted = None if columns is None else [*dict.fromkeys([*columns, *_LOOKED_AT])]
     try:
         data = files.read_bytes(layout.trials)
     except FileNotFoundError:
-        return _typed(pd.DataFrame({name: [] for name in TRIALS}))
+        return _typed(pd.DataFrame({name: [] for name in (TRIALS if columns is None else columns)}))
     try:
-        columns = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).to_pydict()
+        found = pq.read_table(pa.BufferReader(data), columns=wanted, page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise StoreError(
             f"{layout.trials}: damaged ({error}); run the sweep again, which writes it anew from the plan."
         ) from error
-    packs = Packs(layout)
-    states = {pack_id: _pack_state(packs, pack_id) for pack_id in packs.known()}
-    running = lock.owner(layout.lock) is not None
-    for row, (trial_id, pack_id) in enumerate(zip(columns["trial_id"], columns["pack_id"], strict=True)):
-        state = states.get(pack_id)
-        now = {} if state is None else _now(trial_id, state, running)
-        for name in now.keys() & columns.keys():
-            columns[name][row] = now[name]
-    return _typed(pd.DataFrame(columns))
+    now = _now(layout, {name: found.column(name).to_pylist() for name in _LOOKED_AT})
+    names = found.column_names if columns is None else list(columns)
+    return _typed(pd.DataFrame({name: now.get(name, _values(found, name)) for name in names}))
 
 
-def _pack_state(packs: Packs, pack_id: str) -> dict[str, Any]:
-    numbers = packs.attempt_numbers(pack_id)
-    result = packs.result(pack_id)
-    return {
-        "attempts": len(numbers),
-        "result": result,
-        "failure": None if result else packs.failure(pack_id),
+def _now(layout: Layout, table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """The columns that the packs know better than the plan."""
+    rows: dict[str, list[int]] = {}
+    for row, pack_id in enumerate(table["pack_id"]):
+        rows.setdefault(pack_id, []).append(row)
+    packs = {pack_id: one for pack_id, one in standings(layout).items() if pack_id in rows}
+    ended = {
+        pack_id
+        for pack_id, one in packs.items()
+        if one.done
+        and all(
+            table["status"][row] in _ENDED and table["attempts"][row] == len(one.attempts)
+            for row in rows[pack_id]
+        )
     }
+    news = _read_news(layout, {pack_id: one for pack_id, one in packs.items() if pack_id not in ended})
+    running = lock.owner(layout.lock) is not None
+    for pack_id, one in packs.items():
+        told = news.get(pack_id)
+        for row in rows[pack_id]:
+            table["attempts"][row] = len(one.attempts)
+            if pack_id in ended:
+                continue
+            if one.done and told:
+                outcome = told["trials"].get(table["trial_id"][row], {})
+                for name in _OUTCOME_FIELDS:
+                    if outcome.get(name) is not None:
+                        table[name][row] = outcome[name]
+            elif one.failed and told:
+                table["status"][row], table["error"][row] = "failed", str(told["reason"])
+            elif one.attempts:
+                # Attempts without an owner of the sweep are those of a driver that was killed: to be gone on with.
+                table["status"][row], table["error"][row] = "running" if running else "planned", None
+    return table
 
 
-def _now(trial_id: str, state: dict[str, Any], running: bool) -> dict[str, Any]:
-    """The fields of a trial's row that its pack knows better than the plan."""
-    found: dict[str, Any] = {"attempts": state["attempts"]}
-    if state["result"]:
-        outcome = state["result"]["trials"].get(trial_id, {})
-        found.update({name: outcome[name] for name in _OUTCOME_FIELDS if outcome.get(name) is not None})
-    elif state["failure"]:
-        found.update(status="failed", error=str(state["failure"]["reason"]))
-    elif state["attempts"]:
-        # Attempts without an owner of the sweep are those of a driver that was killed: to be gone on with.
-        found.update(status="running" if running else "planned", error=None)
-    return found
+def _read_news(layout: Layout, packs: Mapping[str, Standing]) -> dict[str, Any]:
+    """What is said of the packs that are done or stand still: their result, or the newest failure."""
+    paths = {
+        pack_id: layout.pack(pack_id) / ("result.json" if one.done else one.failures[max(one.failures)])
+        for pack_id, one in packs.items()
+        if one.done or one.failed
+    }
+    return dict(zip(paths, read_side_by_side(list(paths.values())), strict=True))
+
+
+def _values(table: Any, name: str) -> Any:
+    """A column for a DataFrame: missing integers as a nullable type, lists as they are."""
+    import pandas as pd
+    import pyarrow as pa
+
+    column = table.column(name)
+    if pa.types.is_integer(column.type) and column.null_count:
+        return column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    if pa.types.is_list(column.type):
+        return column.to_pylist()
+    return column.to_pandas()
 
 
 def _typed(trials: pd.DataFrame) -> pd.DataFrame:
@@ -130,14 +164,16 @@ def _typed(trials: pd.DataFrame) -> pd.DataFrame:
     return trials
 
 
-def _plain(column: pd.Series[Any]) -> list[Any]:
-    """Python values with None for what is missing, lists and tuples as they are."""
-    return [
-        value if isinstance(value, (list, tuple)) else None if _missing(value) else value
-        for value in column.tolist()
-    ]
+def _arrow(column: pd.Series[Any], kind: Any) -> Any:
+    """A column as an array of that type; None, NaN and NA are null. Raises what pyarrow raises for other types."""
+    import numpy as np
+    import pyarrow as pa
 
-
-def _missing(value: Any) -> bool:
-    # NA is neither equal nor unequal to itself, NaN is unequal.
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+    numeric = isinstance(column.dtype, np.dtype) and column.dtype.kind in "if"
+    if numeric and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+        return pa.array(column.to_numpy(), from_pandas=True).cast(kind)
+    values = column.tolist()
+    if pa.types.is_integer(kind):
+        # By way of what they are: an array of that type at once would cut 0.5 down to 0.
+        return pa.array(values, from_pandas=True).cast(kind)
+    return pa.array(values, kind, from_pandas=True)
