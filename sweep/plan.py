@@ -14,8 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from agents.environments import EnvironmentSpec
 from search_spaces import PlannedTrial, ResolvedProtocol, TrialConfig
+from sweep.compiling import eager_because
 from sweep.members import Members, PackTrial
-from sweep.packing import PACK_SIZES, largest_pack, network_cost, split
+from sweep.packing import PACK_SIZES, NetworkCost, largest_pack, network_cost, split
 from sweep.step_cost import relative_passes, samples_of_a_step
 
 __all__ = ["PackSpec", "PackTrial", "Resources", "plan_packs"]
@@ -29,14 +30,17 @@ class _Frozen(BaseModel):
 
 
 class Resources(_Frozen):
-    """What packs may use. `workers`: packs that can run at once; memory in bytes for each of them."""
+    """What packs may use. `workers`: packs that can run at once; memory in bytes for each of them.
+
+    `compile`: whether updates are compiled; None: where it pays (`sweep.compiling`).
+    """
 
     device: str = "cpu"
     workers: int
     memory_bytes: float
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     strategy: StrategyChoice = "auto"
-    compile: bool = True
+    compile: bool | None = True
 
 
 class PackSpec(_Frozen):
@@ -57,6 +61,8 @@ class PackSpec(_Frozen):
     strategy: Literal["fused", "looped"] = "fused"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     compile: bool = True
+    eager_by_choice: str | None = None
+    """Why `compile` is False where compiling was left to the plan."""
     work: float = 0.0
     """Arithmetic of the whole pack in floating-point operations of forward passes: for order and progress."""
 
@@ -95,10 +101,15 @@ def plan_packs(
         first = 0
         # One size for the packs of a group: they share the compiled code.
         size = _padded(max(counts))
+        eager = None
+        if resources.compile is None:
+            config = group[0][1].config
+            cost = _cost(config, describe)
+            eager = eager_because(config, cost, size, len(counts), resources.device)
         for count in counts:
             members = group[first : first + count]
             work = size * _work_of_member(members[0][1].config, describe)
-            packs.append(_pack(members, size, fingerprints, resources, scheduler, work))
+            packs.append(_pack(members, size, fingerprints, resources, scheduler, work, eager))
             first += count
     return sorted(packs, key=lambda pack: (-pack.work, pack.pack_id))
 
@@ -128,6 +139,7 @@ def _pack(
     resources: Resources,
     scheduler: Scheduler,
     work: float,
+    eager: str | None,
 ) -> PackSpec:
     config, protocol = group[0][1].config, group[0][1].protocol
     ids = tuple(trial_id for trial_id, _ in group)
@@ -147,7 +159,8 @@ def _pack(
         gpus=_gpu_share(config) if on_gpu else 0,
         strategy=_strategy(config, resources),
         precision=resources.precision,
-        compile=resources.compile,
+        compile=eager is None if resources.compile is None else resources.compile,
+        eager_by_choice=eager,
         work=work,
     )
 
@@ -163,6 +176,10 @@ def _strategy(config: TrialConfig, resources: Resources) -> Literal["fused", "lo
 
 
 def _work_of_member(config: TrialConfig, describe: Callable[[str], EnvironmentSpec]) -> float:
+    flops = _cost(config, describe).flops
+    return config.train_steps * samples_of_a_step(config) * flops * relative_passes(config)
+
+
+def _cost(config: TrialConfig, describe: Callable[[str], EnvironmentSpec]) -> NetworkCost:
     env = describe(config.env)
-    cost = network_cost(config, env.observation_shape, env.num_actions)
-    return config.train_steps * samples_of_a_step(config) * cost.flops * relative_passes(config)
+    return network_cost(config, env.observation_shape, env.num_actions)

@@ -62,7 +62,9 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
     planned = study.trials()
     trials = [(trial.config.trial_id(prints[trial.config.dataset]), trial) for trial in planned]
     at_once = workers or (4 if gpu else len(os.sched_getaffinity(0)))
-    resources = Resources(device="cuda" if gpu else "cpu", workers=at_once, memory_bytes=_ASSUMED_MEMORY)
+    resources = Resources(
+        device="cuda" if gpu else "cpu", workers=at_once, memory_bytes=_ASSUMED_MEMORY, compile=None
+    )
     packs = plan_packs(trials, prints, describe, resources)
     speeds = Speeds(root, gpu or "cpu")
     estimates = [speeds.estimate(pack) for pack in packs]

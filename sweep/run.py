@@ -48,7 +48,7 @@ class RunOptions:
     scheduler: Literal["fifo", "asha", "median"] = "fifo"
     strategy: Literal["auto", "fused", "looped"] = "auto"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
-    compile: bool = True
+    compile: bool | None = None
     mirror: bool = True
     tracking_uri: str | None = None
     mirror_patience_seconds: float = 120.0

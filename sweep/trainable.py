@@ -91,6 +91,7 @@ def _about(spec: PackSpec) -> dict[str, Any]:
         "torch": torch.__version__,
         # Where compilation was switched off nobody needs to be told.
         "eager_because": why_not_compile(device) if spec.compile else None,
+        "eager_by_choice": spec.eager_by_choice,
     }
 
 

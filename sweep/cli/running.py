@@ -70,8 +70,13 @@ def run(
     ] = Strategy.auto,
     precision: Annotated[Precision, typer.Option(help="Of the arithmetic; recorded.")] = Precision.float32,
     compile_packs: Annotated[
-        bool, typer.Option("--compile/--eager", help="Compile updates (needs a C++ compiler).")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--compile/--eager",
+            help="Compile every update (needs a C++ compiler), or none. [default: where it saves time]",
+            show_default=False,
+        ),
+    ] = None,
     mlflow: Annotated[
         bool, typer.Option("--mlflow/--no-mlflow", help="Copy results into MLflow while training.")
     ] = True,

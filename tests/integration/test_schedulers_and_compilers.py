@@ -59,7 +59,7 @@ def test_without_a_compiler_there_is_one_warning_and_the_same_store(
     drill = new_drill()
     drill.environment.pop("CXX", None)
     drill.environment["PATH"] = str(tools)
-    ended = drill.start_run(eager=False).wait().ok()
+    ended = drill.start_run("--compile", eager=False).wait().ok()
     assert ended.output.count("eager") == 1, ended.output
     assert "no C++ compiler was found" in ended.output
     assert "sweep doctor" in ended.output
