@@ -8,14 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agents.data import Manifest, read_manifest
+from agents.data import read_manifest
+from agents.data.manifest import dataset_exists
 from agents.errors import DatasetError
 from search_spaces import DatasetRecipe, Import, Subset
+from sweep.dataset_upload import made_in_place
 from sweep.datasets import collect_dataset, collect_spec, progress_file, selections
 from sweep.errors import SweepError
 from sweep.pack_progress import read_json, write_json
 from sweep.settings import cache_folder
 from sweep.store import files
+from sweep.store.places import is_local
 
 if TYPE_CHECKING:
     from agents.data import Dataset
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["about_to_make", "being_made", "make_dataset", "open_dataset", "rounds"]
 
 _SILENT_SECONDS = 120.0
+_AWAY_SECONDS = 300.0
+"""How long a bucket may be away before a pack that needs its dataset gives up."""
 
 
 def about_to_make(recipe: DatasetRecipe) -> str:
@@ -60,36 +65,39 @@ def make_dataset(root: Path, name: str, recipe: DatasetRecipe) -> str:
     Raises AgentError with the remedy for what cannot be collected, imported, reached or selected.
     """
     teller = _Teller(root, name)
-    files.make_folder(root / "datasets")
-    path = root / "datasets" / name
-    if path.exists():
+    made = root / "datasets" / name
+    if dataset_exists(made):
         # By a process that ended between making it and saying so; whether it fits is looked at afterwards.
-        return read_manifest(path).fingerprint
+        return read_manifest(made).fingerprint
     try:
         if recipe.collect is not None:
-            return collect_dataset(root, name, collect_spec(recipe), teller.collected)
-        if recipe.import_ is not None:
-            return _import(path, recipe.import_, recipe.env, teller)
-        if recipe.url is not None:
-            return _link(path, recipe)
-        if recipe.subset is not None:
-            return _cut(root, path, recipe.subset)
-        raise DatasetError(f"dataset {name!r} has no recipe: it must exist under {root / 'datasets'}.")
+            return collect_dataset(
+                root, name, collect_spec(recipe), teller.collected, uploaded=teller.uploaded
+            )
+        with made_in_place(root, name, recipe.model_dump_json(), teller.uploaded) as path:
+            # There already where an earlier process ended before all of it was in the bucket.
+            if is_local(root) or not path.exists():
+                _make(root, path, recipe, teller)
+            _check_environment(path, recipe.env)
+        return read_manifest(made).fingerprint
     finally:
         teller.end()
 
 
 def open_dataset(root: Path, name: str) -> Dataset:
-    """The dataset `name` of the root, or this node's copy of the remote one that it stands for.
+    """The dataset `name` of the root; this node's copy where the root is a bucket or the dataset a link.
 
-    What is remote is fetched first, by one process of the node, which tells how far it is. Raises DatasetError.
+    What is remote is fetched first, by one process of the node, which tells how far it is; a bucket that is away is
+    waited for. Raises DatasetError.
     """
     from agents.data import Dataset
     from agents.data.remote import local_dataset
 
     teller = _Teller(root, name)
     try:
-        return Dataset.open(local_dataset(root / "datasets" / name, cache_folder(), teller.fetched))
+        path = root / "datasets" / name
+        patience = 0.0 if is_local(root) else _AWAY_SECONDS
+        return Dataset.open(local_dataset(path, cache_folder(), teller.fetched, patience=patience))
     finally:
         teller.end()
 
@@ -97,11 +105,20 @@ def open_dataset(root: Path, name: str) -> Dataset:
 def being_made(root: Path) -> dict[str, dict[str, Any]]:
     """What the processes that make datasets under `root` said last, by dataset: `done`, `total`, `text`."""
     found = {}
-    for file in sorted((root / "datasets").glob(".*.progress.json")):
+    for file in _progress_files(root / "datasets"):
         said = read_json(file)
         if said and time.time() - said.get("updated", 0) < _SILENT_SECONDS:
             found[file.name.removeprefix(".").removesuffix(".progress.json")] = said
     return found
+
+
+def _progress_files(folder: Path) -> list[Path]:
+    if is_local(folder):
+        return sorted(folder.glob(".*.progress.json"))
+    try:
+        return sorted((file for file in folder.iterdir() if file.name.endswith(".progress.json")), key=str)
+    except OSError:  # no folder, which in a bucket is one without files; or a bucket that is away
+        return []
 
 
 class _Teller:
@@ -115,7 +132,10 @@ class _Teller:
     def end(self) -> None:
         # Of the many processes that open a dataset only the one that fetched it has a file to take away.
         if self._told:
-            self._file.unlink(missing_ok=True)
+            files.remove(self._file)
+
+    def uploaded(self, done: int, total: int) -> None:
+        self.tell(done, total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB put into the bucket")
 
     def fetched(self, done: int, total: int) -> None:
         self.tell(
@@ -144,11 +164,22 @@ class _Teller:
         )
 
 
-def _import(path: Path, recipe: Import, env: str, teller: _Teller) -> str:
+def _make(root: Path, path: Path, recipe: DatasetRecipe, teller: _Teller) -> None:
+    if recipe.import_ is not None:
+        _import(path, recipe.import_, teller)
+    elif recipe.url is not None:
+        _link(path, recipe.url)
+    elif recipe.subset is not None:
+        _cut(root, path, recipe.subset)
+    else:
+        raise DatasetError(f"dataset {path.name!r} has no recipe: it must exist under {root / 'datasets'}.")
+
+
+def _import(path: Path, recipe: Import, teller: _Teller) -> None:
     from agents.data.importers.checksums import read_checksums
     from agents.data.importers.engine import import_dataset
 
-    made = import_dataset(
+    import_dataset(
         recipe.format,
         recipe.source,
         path,
@@ -159,31 +190,29 @@ def _import(path: Path, recipe: Import, env: str, teller: _Teller) -> str:
         checksums=read_checksums(Path(recipe.checksums)) if recipe.checksums else None,
         progress=teller.imported,
     )
-    return _of_environment(made.manifest, env, path)
 
 
-def _link(path: Path, recipe: DatasetRecipe) -> str:
+def _link(path: Path, url: str) -> None:
     from agents.data.remote import link_dataset
 
-    assert recipe.url is not None
-    return _of_environment(link_dataset(recipe.url, path), recipe.env, path)
+    link_dataset(url, path)
 
 
-def _cut(root: Path, path: Path, recipe: Subset) -> str:
+def _cut(root: Path, path: Path, recipe: Subset) -> None:
     from agents.data.subset import make_subset, selection
 
     parent = open_dataset(root, recipe.of)
     chosen = [selection(one) for one in selections(recipe)]
-    return make_subset(parent, path, chosen).fingerprint
+    make_subset(parent, path, chosen)
 
 
-def _of_environment(manifest: Manifest, env: str, path: Path) -> str:
+def _check_environment(path: Path, env: str) -> None:
+    manifest = read_manifest(path)
     if manifest.env != env:
         raise DatasetError(
             f"dataset {path.name!r} was made, and it is of {manifest.env}, not of {env} as the study says. Correct "
             f"`env` in the study, or delete {path} and correct the source."
         )
-    return read_manifest(path).fingerprint
 
 
 def _chosen(selection: Mapping[str, Any]) -> str:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.data import Manifest, read_manifest
+from agents.data.manifest import dataset_exists
 from agents.data.remote import linked_url
 from agents.errors import DatasetError
 from search_spaces import DatasetRecipe, Import, Study, Subset
+from sweep.dataset_upload import Uploaded, made_in_place
 from sweep.errors import UsageError
-from sweep.store import files
+from sweep.store.places import is_local
 
 if TYPE_CHECKING:
     from agents.collect import CollectSpec, Progress
@@ -56,22 +58,29 @@ def collect_spec(recipe: DatasetRecipe) -> CollectSpec:
 
 
 def collect_dataset(
-    root: Path, name: str, spec: CollectSpec, progress: Progress | None = None, *, num_threads: int = 1
+    root: Path,
+    name: str,
+    spec: CollectSpec,
+    progress: Progress | None = None,
+    *,
+    num_threads: int = 1,
+    uploaded: Uploaded = lambda done, total: None,
 ) -> str:
     """Make `ROOT/datasets/<name>` in this process and return its fingerprint.
 
-    `num_threads` is for the emulator; the data do not depend on it. Raises UsageError where the spec's policy
-    is not that of a finished trial under the root.
+    `num_threads` is for the emulator; the data do not depend on it. `uploaded` hears of the way into a bucket.
+    Raises UsageError where the spec's policy is not that of a finished trial under the root.
     """
     from agents.collect import collect
     from agents.devices import prepare_process
     from sweep.policies import trial_policy
 
     prepare_process(threads=1, precision="float32")
-    folder = root / "datasets"
     policy = None if spec.policy is None else trial_policy(root, spec.policy, env=spec.env)
-    files.make_folder(folder)
-    return collect(spec, folder / name, progress, policy=policy, num_threads=num_threads).fingerprint
+    with made_in_place(root, name, spec.model_dump_json(), uploaded) as path:
+        if not path.exists() or is_local(root):
+            collect(spec, path, progress, policy=policy, num_threads=num_threads)
+    return read_manifest(root / "datasets" / name).fingerprint
 
 
 def progress_file(root: Path, name: str) -> Path:
@@ -88,7 +97,7 @@ def check_made(folder: Path, recipe: DatasetRecipe) -> Manifest:
 
 
 def _find(folder: Path, recipe: DatasetRecipe) -> Manifest | None:
-    if not folder.exists():
+    if not dataset_exists(folder):
         if recipe.kind == "existing":
             raise UsageError(
                 f"dataset {recipe.name!r}: {folder} does not exist, and the study says `existing: true`. Put it "

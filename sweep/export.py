@@ -15,6 +15,7 @@ from sweep.errors import UsageError
 from sweep.formats import FORMATS, SUFFIXES
 from sweep.reading import read_also, read_for
 from sweep.store import Store, files
+from sweep.store.places import is_local, root_place
 
 
 def result_table(
@@ -72,7 +73,8 @@ def export(
 
     One format and a path that ends in its suffix is that file; otherwise each format adds its own suffix
     (``results`` or ``results.csv`` in csv and latex: ``results.csv``, ``results.tex``). A folder takes files
-    named for the table. Each file appears whole or not at all.
+    named for the table. Each file appears whole or not at all. ``out`` may be s3:// or gs:// (there, what ends in /
+    is a folder).
 
     Raises `UsageError` for an unknown table, column, format or option, for several formats on standard output, and
     for Parquet on a terminal; `StoreError` when a file cannot be written.
@@ -131,9 +133,9 @@ def write_table(
 
 
 def destinations(out: str | Path, table: str, formats: Sequence[str]) -> dict[Path, str]:
-    """The file for each format, in order: see `export`."""
-    path = Path(out)
-    if path.is_dir() or str(out).endswith(("/", "\\")):
+    """The file for each format, in order: see `export`. ``out`` may be in a bucket."""
+    path = root_place(out)
+    if (is_local(path) and path.is_dir()) or str(out).endswith(("/", "\\")):
         path = path / table
     elif len(formats) == 1 and path.suffix == SUFFIXES[formats[0]]:
         return {path: formats[0]}

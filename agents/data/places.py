@@ -52,16 +52,15 @@ def dataset_names(folder: Path) -> list[str]:
     if is_local(folder):
         there = [path.name for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
     else:
-        files = cast(Any, folder).fs
-
-        def listing() -> list[dict[str, Any]]:
-            return list(files.ls(cast(Any, folder).path, detail=True))
-
+        bucket = cast(Any, folder)
         try:
-            found = _asked(listing, folder)
+            found = _asked(lambda: list(bucket.fs.ls(bucket.path, detail=True)), folder)
         except FileNotFoundError:
             return []
-        there = [one["name"].rstrip("/").rsplit("/", 1)[-1] for one in found if one["type"] == "directory"]
+        base = bucket.path.rstrip("/") + "/"
+        # Of a folder that is not there some clients list the one above.
+        paths = [one["name"].rstrip("/") for one in found if one["type"] == "directory"]
+        there = [path.removeprefix(base) for path in paths if path.startswith(base)]
     return sorted(name for name in there if not name.startswith("."))
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sweep.errors import UsageError
 from sweep.settings import columns_of_pipes, default_root
-from sweep.store.files import local_root
+from sweep.store.places import root_place
 
 __all__ = [
     "AROUND",
@@ -47,10 +47,11 @@ Root = Annotated[
     Path,
     typer.Option(
         "--root",
-        help="Folder of datasets, sweeps, MLflow and reports. [default: $SWEEP_ROOT, else ./sweeps]",
+        help="Where datasets, sweeps and reports are: a folder, or s3://BUCKET/FOLDER or gs://BUCKET/FOLDER. "
+        "[default: $SWEEP_ROOT, else ./sweeps]",
         metavar="DIR",
-        # Not a plain path: pathlib would make the folder `s3:/bucket` of an address that we refuse.
-        parser=local_root,
+        # Not a plain path: pathlib would make the folder `s3:/bucket` of an address.
+        parser=root_place,
         default_factory=default_root,
         show_default=False,
     ),
@@ -93,13 +94,13 @@ Scale = Annotated[
 
 def dataset_folder(root: Path, name: str) -> Path:
     """The dataset's folder. Raises UsageError for a name that is none, or that no dataset has."""
-    from agents.data.manifest import check_name, read_manifest
+    from agents.data.manifest import check_name, dataset_exists, read_manifest
     from agents.errors import DatasetError
 
     folder = root / "datasets" / name
     try:
         check_name(name)
-        if not folder.is_dir():
+        if not dataset_exists(folder):
             read_manifest(folder)
     except DatasetError as error:
         raise UsageError(str(error)) from error

@@ -14,6 +14,7 @@ from sweep.cli.data_collect import collect
 from sweep.cli.data_envs import envs
 from sweep.cli.data_import import how_to_go_on, import_data, size
 from sweep.cli.data_subset import subset
+from sweep.node_folder import node_folder
 
 if TYPE_CHECKING:
     from agents.data.unfinished import Unfinished
@@ -48,7 +49,7 @@ def list_all(root: Root, as_json: Json = False) -> None:
     from agents.data import list_datasets
     from agents.data.unfinished import list_unfinished
 
-    found, unfinished = list_datasets(root), list_unfinished(root)
+    found, unfinished = list_datasets(root), list_unfinished(node_folder(root))
     if as_json:
         print_json(
             [*map(_row, found), *({"name": one.name, "problem": _progress(one)} for one in unfinished)]
@@ -74,20 +75,22 @@ def list_all(root: Root, as_json: Json = False) -> None:
 def show(name: DatasetName, root: Root, as_json: Json = False) -> None:
     """One dataset: arrays, fingerprint, and how it was made.
 
-    Where transitions know the training checkpoint of the policy that made them, also the mean return of each.
+    Where transitions know the training checkpoint of the policy that made them, also the mean return of each (of a
+    bucket's dataset only where this node has a copy).
 
     Example: `sweep data show catch-online`
     """
     from agents.data import read_manifest
-    from agents.data.remote import linked_url
+    from agents.data.remote import cached_dataset, linked_url
+    from sweep.settings import cache_folder
 
     folder = dataset_folder(root, name)
     manifest = read_manifest(folder)
     content = manifest.model_dump(mode="json")
     if url := linked_url(folder):
         content["remote"] = url
-    elif "checkpoint" in manifest.arrays:
-        content["quality"] = _quality(folder)
+    elif "checkpoint" in manifest.arrays and (here := cached_dataset(folder, cache_folder())):
+        content["quality"] = _quality(here)
     if as_json:
         print_json(content)
         return
@@ -100,16 +103,22 @@ def show(name: DatasetName, root: Root, as_json: Json = False) -> None:
 def verify(name: DatasetName, root: Root) -> None:
     """Read every array again and compare it with the recorded fingerprint.
 
-    Exit status 1 where a bit has changed, with the array's name.
+    Exit status 1 where a bit has changed, with the array's name. In a bucket it is the bucket's arrays that are read.
 
     Example: `sweep data verify catch-online`
     """
     from agents.data import verify as check
-    from agents.data.remote import local_dataset
+    from agents.data.remote import linked_url, local_dataset, verify_remote
     from sweep.settings import cache_folder
+    from sweep.store.places import is_local
 
-    # Of a dataset that lies elsewhere this node's copy is read; it is fetched where there is none yet.
-    check(local_dataset(dataset_folder(root, name), cache_folder()))
+    folder = dataset_folder(root, name)
+    if is_local(folder) or linked_url(folder):
+        # Of a dataset that lies elsewhere this node's copy is read; it is fetched where there is none yet.
+        check(local_dataset(folder, cache_folder()))
+    else:
+        with console.status("reading the bucket") as spinner:
+            verify_remote(str(folder), lambda done, of: spinner.update(f"{size(done)} of {size(of)}"))
     console.print(f"{name}: every array is as recorded")
 
 

@@ -184,9 +184,10 @@ def _sizes(text: str) -> list[int]:
 
 def _refuse_existing(root: Path, recipes: list[DatasetRecipe]) -> None:
     """Before any is made: the sixth of six names would be refused after five collections."""
+    from agents.data.manifest import dataset_exists
     from agents.errors import DatasetError
 
-    there = [recipe.name for recipe in recipes if (root / "datasets" / recipe.name).exists()]
+    there = [recipe.name for recipe in recipes if dataset_exists(root / "datasets" / recipe.name)]
     if there:
         raise DatasetError(
             f"{' and '.join(repr(name) for name in there)} exist{'s' if len(there) == 1 else ''} already in "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +16,6 @@ from sweep.cli.display import duration
 from sweep.errors import UsageError
 
 if TYPE_CHECKING:
-    from agents.data import Dataset
     from agents.data.importers.engine import Import, ImportProgress
     from agents.data.importers.progress import OnProgress
     from agents.data.unfinished import Unfinished
@@ -111,28 +112,38 @@ def import_data(
     from agents.data.importers.checksums import read_checksums
     from agents.data.importers.engine import prepare_import
     from agents.errors import DatasetError
+    from sweep.dataset_upload import made_in_place
+    from sweep.node_folder import node_folder
+    from sweep.store.places import is_local
 
     options = _options(option or [])
     if env is not None:
         options["env"] = env
-    try:
-        prepared = prepare_import(
-            format_name,
-            source,
-            root / "datasets" / name,
-            options=options,
-            shards=shards,
-            max_transitions=max_transitions,
-            skip_bad_records=skip_bad_records,
-            checksums=None if checksums is None else read_checksums(checksums),
-            cache=root / "cache" / "sources",
-            begin_again=begin_again,
-        )
-    except DatasetError as error:
-        raise UsageError(str(error)) from error
+    asked = json.dumps([format_name, source, options, shards, max_transitions, skip_bad_records])
     began = time.monotonic()
-    dataset = _with_progress(prepared, name)
-    _say_result(root, dataset, time.monotonic() - began)
+    with contextlib.ExitStack() as stack:
+        try:
+            path = stack.enter_context(made_in_place(root, name, asked))
+            prepared = None
+            # There already where an earlier process ended before all of it was in the bucket.
+            if is_local(root) or not path.exists():
+                prepared = prepare_import(
+                    format_name,
+                    source,
+                    path,
+                    options=options,
+                    shards=shards,
+                    max_transitions=max_transitions,
+                    skip_bad_records=skip_bad_records,
+                    checksums=None if checksums is None else read_checksums(checksums),
+                    cache=node_folder(root) / "cache" / "sources",
+                    begin_again=begin_again,
+                )
+        except DatasetError as error:
+            raise UsageError(str(error)) from error
+        if prepared is not None:
+            _with_progress(prepared, name)
+    _say_result(root, name, time.monotonic() - began)
 
 
 def how_to_go_on(one: Unfinished) -> str:
@@ -169,9 +180,10 @@ def _options(given: list[str]) -> dict[str, str]:
     return found
 
 
-def _with_progress(prepared: Import, name: str) -> Dataset:
+def _with_progress(prepared: Import, name: str) -> None:
     if not console.is_terminal:
-        return prepared.run(_plain_lines(name))
+        prepared.run(_plain_lines(name))
+        return
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
     columns = (
@@ -189,7 +201,7 @@ def _with_progress(prepared: Import, name: str) -> Dataset:
             )
             bar.update(task, total=total, completed=done, pace=_short_pace(now))
 
-        return prepared.run(advance)
+        prepared.run(advance)
 
 
 def _plain_lines(name: str) -> OnProgress:
@@ -228,8 +240,11 @@ def _pace(now: ImportProgress) -> str:
     return " · ".join(parts)
 
 
-def _say_result(root: Path, dataset: Dataset, seconds: float) -> None:
-    manifest = dataset.manifest
+def _say_result(root: Path, name: str, seconds: float) -> None:
+    from agents.data import read_manifest
+
+    path = root / "datasets" / name
+    manifest = read_manifest(path)
     imported: dict[str, Any] = manifest.provenance.get("import") or {}
     if "copied" in manifest.provenance:
         imported = {}  # how the dataset that was copied came to be
@@ -237,11 +252,11 @@ def _say_result(root: Path, dataset: Dataset, seconds: float) -> None:
     if rate:
         pace = f"{rate:,.0f} transitions/s, {size(imported['bytes_per_second'])}/s"
     else:
-        pace = f"{len(dataset) / max(seconds, 1e-9):,.0f} transitions/s"
+        pace = f"{manifest.transitions / max(seconds, 1e-9):,.0f} transitions/s"
     mean = "" if manifest.mean_return is None else f" of mean return {manifest.mean_return:.4g}"
     console.print(
-        f"made {dataset.path}: {len(dataset):,} transitions, {manifest.episodes:,} whole episodes{mean}, "
-        f"{size(manifest.size_bytes)}, fingerprint {dataset.fingerprint[:12]}, at {pace}",
+        f"made {path}: {manifest.transitions:,} transitions, {manifest.episodes:,} whole episodes{mean}, "
+        f"{size(manifest.size_bytes)}, fingerprint {manifest.fingerprint[:12]}, at {pace}",
         highlight=False,
         soft_wrap=True,
     )
@@ -253,4 +268,4 @@ def _say_result(root: Path, dataset: Dataset, seconds: float) -> None:
             console.print(f"  {escape(where)}", highlight=False, soft_wrap=True)
         if bad["count"] > _SHOWN_BAD:
             console.print("  … `sweep data show` has more of them", highlight=False)
-    console.print(f"next: sweep data show {dataset.name} --root {root}", highlight=False, soft_wrap=True)
+    console.print(f"next: sweep data show {name} --root {root}", highlight=False, soft_wrap=True)

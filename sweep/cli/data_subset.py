@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -66,8 +67,11 @@ def subset(
 
     - `sweep data subset pong --name pong-best --checkpoints 40:49 --returns 0.9:1`
     """
-    from agents.data.subset import Checkpoints, Fraction, Prefix, Returns, Selection, make_subset
+    from agents.data import read_manifest
+    from agents.data.subset import Checkpoints, Fraction, Prefix, Returns, Selection, describe, make_subset
     from sweep.dataset_making import open_dataset
+    from sweep.dataset_upload import made_in_place
+    from sweep.store.places import is_local
 
     chosen: list[Selection] = []
     for kind, value in context.meta.get(_CHOSEN, []):
@@ -84,10 +88,15 @@ def subset(
     if seed and fraction is None:
         raise UsageError("--seed is of the draw of --fraction: give --fraction too, or leave --seed out.")
     dataset_folder(root, name)
-    made = make_subset(open_dataset(root, name), root / "datasets" / new, chosen)
-    mean = made.manifest.mean_return
+    parent = open_dataset(root, name)
+    asked = json.dumps([parent.fingerprint, [describe(one) for one in chosen]])
+    with made_in_place(root, new, asked) as path:
+        if is_local(root) or not path.exists():
+            make_subset(parent, path, chosen)
+    made = read_manifest(root / "datasets" / new)
+    mean = made.mean_return
     console.print(
-        f"made {made.path}: {len(made):,} transitions of {made.manifest.episodes:,} completed episodes"
+        f"made {root / 'datasets' / new}: {made.transitions:,} transitions of {made.episodes:,} completed episodes"
         + ("" if mean is None else f", mean return {mean:.3g}")
         + f", fingerprint {made.fingerprint[:12]}",
         highlight=False,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from agents.data.manifest import dataset_exists
 from sweep.datasets import progress_file
+from sweep.errors import StoreUnavailableError
 from sweep.pack_progress import read_json
 from sweep.status import PackStatus, eager_because, read_packs, totals_of
 from sweep.store import SweepStore
+from sweep.store.places import is_local
 
 __all__ = ["TerminalDisplay", "duration"]
 
 _REFRESH_SECONDS = 1.0
 _PLAIN_SECONDS = 15.0
+_BUCKET_SECONDS = 15.0
+"""In a bucket each look is some requests a pack, which cost money."""
 _MOST_ROWS = 12
 
 
@@ -43,7 +48,7 @@ class TerminalDisplay:
     @contextmanager
     def collecting(self, root: Path, names: Sequence[str]) -> Iterator[None]:
         """See `Display.collecting`."""
-        with self._shown(lambda: _collection(root, names), lambda: _collection_line(root, names)):
+        with self._shown(root, lambda: _collection(root, names), lambda: _collection_line(root, names)):
             yield
 
     @contextmanager
@@ -57,7 +62,8 @@ class TerminalDisplay:
             self._warn(found)
             return found, pace.seconds_left(totals_of(found)["share_done"])
 
-        with self._shown(lambda: _packs_table(*packs()), lambda: _packs_line(*packs())):
+        root = store.layout.root
+        with self._shown(root, lambda: _packs_table(*packs()), lambda: _packs_line(*packs())):
             yield
         self._warn_eager(eager_because(store))
 
@@ -77,16 +83,21 @@ class TerminalDisplay:
             )
 
     @contextmanager
-    def _shown(self, table: Callable[[], RenderableType], line: Callable[[], str]) -> Iterator[None]:
+    def _shown(
+        self, root: Path, table: Callable[[], RenderableType], line: Callable[[], str]
+    ) -> Iterator[None]:
+        least = 0.0 if is_local(root) else _BUCKET_SECONDS
         if self.console.is_terminal:
             with Live(table(), console=self.console, auto_refresh=False, transient=False) as live:
-                with _repeated(lambda: live.update(table(), refresh=True), _REFRESH_SECONDS):
+                with _repeated(lambda: live.update(table(), refresh=True), max(_REFRESH_SECONDS, least)):
                     yield
-                live.update(table(), refresh=True)
+                with suppress(StoreUnavailableError):  # what was trained is not to be lost over a picture
+                    live.update(table(), refresh=True)
         else:
-            with _repeated(lambda: self.say(line()), _PLAIN_SECONDS):
+            with _repeated(lambda: self.say(line()), max(_PLAIN_SECONDS, least)):
                 yield
-            self.say(line())
+            with suppress(StoreUnavailableError):
+                self.say(line())
 
 
 def duration(seconds: float | None) -> str:
@@ -182,7 +193,7 @@ def _collection_line(root: Path, names: Sequence[str]) -> str:
 
 
 def _is_made(root: Path, name: str) -> bool:
-    return (root / "datasets" / name / "dataset.json").exists()
+    return dataset_exists(root / "datasets" / name)
 
 
 def _made(said: dict[str, Any], ended: bool) -> str:

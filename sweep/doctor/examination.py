@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from sweep.doctor import machine, root, software
+from sweep.doctor import bucket, machine, root, software
 from sweep.doctor.finding import Finding
 from sweep.errors import SweepError
-from sweep.store.files import local_root
+from sweep.store.places import is_local, root_place
 
 __all__ = ["examine"]
 
@@ -47,13 +47,20 @@ def examine(
 
 def _root_checks(where: str | Path, tracking_uri: str | None, *, deep: bool) -> list[tuple[str, Check]]:
     try:
-        folder = local_root(where)
+        folder = root_place(where)
     except SweepError as error:
         refused = Finding("root", str(error), "bad", "give --root a folder")
         return [("root", lambda: refused)]
-    return [
+    here: list[tuple[str, Check]] = [
         ("disk", lambda: machine.free_disk(root.nearest_folder(folder))),
         ("root", partial(root.file_system, folder)),
+    ]
+    return [
+        *(
+            here
+            if is_local(folder)
+            else [("disk", bucket.node_disk), ("root", partial(bucket.bucket, folder))]
+        ),
         ("datasets", partial(root.datasets, folder, deep=deep)),
         ("sweeps", partial(root.segments, folder, deep=deep)),
         ("MLflow", partial(root.mlflow, folder, tracking_uri, deep=deep)),

@@ -14,7 +14,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from sweep.doctor.finding import Finding
+from sweep.node_folder import node_folder
 from sweep.settings import cache_folder
+from sweep.store.places import is_local
 
 __all__ = ["datasets", "file_system", "mlflow", "nearest_folder", "segments"]
 
@@ -90,6 +92,9 @@ def datasets(root: Path, *, deep: bool) -> Iterator[Finding]:
             if (url := linked_url(one.path)) is not None:
                 yield _linked(what, one.path, url)
                 continue
+            if not is_local(one.path):
+                yield _in_bucket(what, one.path, deep=deep)
+                continue
             data = Dataset.open(one.path, verify=deep)
         except AgentError as error:
             mend = "restore it from a copy, or delete the folder and make it again"
@@ -97,6 +102,20 @@ def datasets(root: Path, *, deep: bool) -> Iterator[Finding]:
             continue
         checked = "every array as recorded" if deep else "readable"
         yield Finding(what, f"{len(data):,} transitions of {data.spec.env_id}, {checked}")
+
+
+def _in_bucket(what: str, path: Path, *, deep: bool) -> Finding:
+    """A dataset in the root's bucket: its manifest, and with `deep` the hash of every array there."""
+    from agents.data import read_manifest
+    from agents.data.remote import cached_dataset, verify_remote
+
+    manifest = read_manifest(path)
+    if deep:
+        verify_remote(str(path))
+    here = cached_dataset(path, cache_folder()) is not None
+    where = "this node has a copy" if here else "not fetched to this node yet"
+    checked = ", every array as recorded" if deep else ""
+    return Finding(what, f"{manifest.transitions:,} transitions of {manifest.env}{checked}, {where}")
 
 
 def _linked(what: str, path: Path, url: str) -> Finding:
@@ -134,7 +153,7 @@ def segments(root: Path, *, deep: bool) -> Iterator[Finding]:
 def mlflow(root: Path, tracking_uri: str | None, *, deep: bool) -> Finding:
     """The root's MLflow database, or the server at `tracking_uri`."""
     if tracking_uri is None:
-        return _database(root / "mlflow.db", deep=deep)
+        return _database(node_folder(root) / "mlflow.db", deep=deep)
     scheme = urlsplit(tracking_uri).scheme
     if scheme == "sqlite":
         return _database(Path(tracking_uri.removeprefix("sqlite:///")), deep=deep)

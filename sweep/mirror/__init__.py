@@ -4,7 +4,7 @@ from sweep.mirror.errors import MirrorError, TrackingUnavailable
 from sweep.mirror.process import MirrorProcess, start_mirror_process
 from sweep.mirror.session import Progress
 from sweep.mirror.sync import MirrorStatus, SyncSummary, mirror_status, mirror_statuses, sync
-from sweep.mirror.tracking import embedded_tracking_uri
+from sweep.mirror.tracking import embedded_tracking_uri, why_no_mirror
 from sweep.mirror.view import view_url
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "start_mirror_process",
     "sync",
     "view_url",
+    "why_no_mirror",
 ]

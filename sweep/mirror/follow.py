@@ -5,17 +5,18 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.errors import SweepError
+from sweep.errors import StoreUnavailableError, SweepError
 from sweep.mirror.errors import MirrorError, TrackingUnavailable
 from sweep.mirror.session import Progress, Report, Session
 from sweep.mirror.source import Source
 from sweep.mirror.tracking import client_settings, connect, shown, translated
 from sweep.mirror.watermark import MirrorPaths, Watermark
+from sweep.store import files
 from sweep.store.lock import locked
 
 _BACKOFF_SECONDS = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
@@ -66,17 +67,18 @@ def mirror(
         LockedError: another mirror copies this sweep to the same MLflow.
         TrackingUnavailable: told to finish, and MLflow did not answer for `pace.patience` seconds.
         MirrorError: MLflow answers, and refuses again and again.
-        StoreError: the store could not be read.
+        StoreError: the store could not be read; a bucket that is away is waited for, as MLflow is.
     """
     source = Source(root, name, skip_corrupt=skip_corrupt)
     paths = MirrorPaths.of(source.folder, tracking_uri)
     what = f"the mirror of sweep {name!r} to {shown(tracking_uri)}"
-    with locked(paths.lock, what), client_settings():
-        loop = _Loop(source, paths, tracking_uri, commands, pace, report)
+    with locked(paths.lock, what) as held, client_settings():
+        loop = _Loop(source, paths, tracking_uri, commands, pace, report, held.check)
         try:
             return loop.run(rebuild)
         except SweepError as error:
-            loop.note("waiting" if isinstance(error, TrackingUnavailable) else "failed", str(error))
+            away = isinstance(error, (TrackingUnavailable, StoreUnavailableError))
+            loop.note("waiting" if away else "failed", str(error))
             raise
 
 
@@ -89,8 +91,10 @@ class _Loop:
         commands: Commands,
         pace: Pace,
         report: Report,
+        check_held: Callable[[], None],
     ) -> None:
         self._source, self._paths, self._uri = source, paths, tracking_uri
+        self._check_held = check_held
         self._commands, self._pace, self._report = commands, pace, report
         self._progress = Progress()
         self._failures = self._refusals = 0
@@ -104,12 +108,12 @@ class _Loop:
                     settled.enter_context(_collector_spared())
                     if rebuild:
                         session.registry.replace_all()
-                        self._paths.watermark.unlink(missing_ok=True)
+                        files.remove(self._paths.watermark)
                         rebuild, session = False, self._open()
                     if self._converse(session):
                         return self._progress
-            except TrackingUnavailable as error:
-                problem: MirrorError = error
+            except (TrackingUnavailable, StoreUnavailableError) as error:
+                problem: SweepError = error
             except MirrorError as error:
                 # It may be the session's picture of MLflow that is out of date: a run deleted, a
                 # database replaced. A new session looks again.
@@ -153,6 +157,8 @@ class _Loop:
         commands, flushed = self._commands, 0.0
         while not commands.quit.is_set():
             finishing, began = commands.finish.is_set(), time.monotonic()
+            # Two mirrors at once could make two runs of one trial.
+            self._check_held()
             flush = finishing or began - flushed >= self._pace.flush
             anything = session.work(flush=flush, stop=commands.quit.is_set)
             self._failures = self._refusals = 0

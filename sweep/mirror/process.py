@@ -19,11 +19,13 @@ from sweep.mirror.tracking import QUIET, embedded_tracking_uri
 from sweep.mirror.watermark import MirrorPaths
 from sweep.store import Store
 from sweep.store.files import make_folder
+from sweep.store.places import is_local, root_place
 
 _INCOMPLETE = 3
 """Exit status of a mirror that was told to finish while MLflow did not answer."""
 
 _PREDECESSOR_SECONDS = 60.0
+_BUCKET_POLL_SECONDS = 15.0
 
 
 class MirrorProcess:
@@ -67,13 +69,13 @@ def start_mirror_process(
     """Start `python -m sweep.mirror` on a sweep; returns at once.
 
     Without `tracking_uri` it copies into the root's embedded MLflow. Its output goes to a log file in
-    `store/<sweep>/mirror/`; `mirror_status` tells how it stands. Raises UsageError for a sweep that
-    does not exist.
+    `store/<sweep>/mirror/`, of a bucket in the node's own folder; `mirror_status` tells how it stands. Raises
+    UsageError for a sweep that does not exist.
     """
     uri = tracking_uri or embedded_tracking_uri(root)
     paths = MirrorPaths.of(Store(root).sweep(name).layout.folder, uri)
-    make_folder(paths.folder)
-    command = [sys.executable, "-m", "sweep.mirror", "--root", os.fspath(root), "--name", name]
+    make_folder(paths.here)
+    command = [sys.executable, "-m", "sweep.mirror", "--root", str(root), "--name", name]
     with open(paths.log, "ab") as log:
         process = subprocess.Popen(
             [*command, "--tracking-uri", "-", "--poll-seconds", str(poll_seconds)],
@@ -113,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     with contextlib.suppress(OSError):
         os.nice(5)
     try:
-        _follow(given.root, given.name, uri, commands, Pace(poll=given.poll_seconds))
+        _follow(given.root, given.name, uri, commands, Pace(poll=_poll(given.root, given.poll_seconds)))
     except TrackingUnavailable as error:
         print(error, file=sys.stderr, flush=True)
         return _INCOMPLETE
@@ -121,6 +123,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr, flush=True)
         return error.exit_code
     return 0
+
+
+def _poll(root: str, wanted: float) -> float:
+    """In a bucket every look is some requests a pack, which cost money."""
+    return wanted if is_local(root_place(root)) else max(wanted, _BUCKET_POLL_SECONDS)
 
 
 def _follow(root: str, name: str, uri: str, commands: Commands, pace: Pace) -> None:

@@ -6,7 +6,7 @@ import contextlib
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sweep.errors import CorruptSegmentError
@@ -110,10 +110,11 @@ def mirror_statuses(root: str | Path, name: str) -> list[MirrorStatus]:
     """How every mirror of a sweep stands, the one into the root's embedded MLflow first, begun or not."""
     own = MirrorPaths.of(Store(root).sweep(name).layout.folder, embedded_tracking_uri(root))
     found = [mirror_status(root, name)]
-    for file in files.list_names(own.folder):
+    places = dict.fromkeys([own.folder, own.shared])
+    for folder, file in [(place, file) for place in places for file in files.list_names(place)]:
         stem = file.removesuffix(".json")
         if re.fullmatch(r"[0-9a-f]{12}", stem) and file != stem and stem != own.stem:
-            paths = MirrorPaths(own.folder, stem)
+            paths = replace(own, folder=folder, stem=stem)
             with contextlib.suppress(FileNotFoundError, CorruptSegmentError):
                 found.append(_status(paths, str(files.read_json(paths.watermark).get("tracking_uri", ""))))
     return found

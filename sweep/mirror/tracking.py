@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sweep.mirror.errors import MirrorError, TrackingUnavailable
+from sweep.mirror.servers import remedy
+from sweep.node_folder import node_folder
+from sweep.store.places import is_local, root_place
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -67,8 +70,19 @@ def client_settings() -> Iterator[None]:
 
 
 def embedded_tracking_uri(root: str | Path) -> str:
-    """The MLflow that lives in a root: `sqlite:///ROOT/mlflow.db`."""
-    return f"sqlite:///{Path(root).expanduser().resolve() / 'mlflow.db'}"
+    """The MLflow that lives in a root, `sqlite:///ROOT/mlflow.db`; of a bucket's, in this node's own folder."""
+    return f"sqlite:///{node_folder(root_place(root)).resolve() / 'mlflow.db'}"
+
+
+def why_no_mirror(root: Path, tracking_uri: str | None, sweep: str) -> str | None:
+    """Why a run copies nothing into MLflow, with the remedy; None where it can."""
+    if tracking_uri is not None or is_local(root):
+        return None
+    return (
+        "MLflow: nothing is copied while training, for the root is a bucket, which holds no database. Give "
+        "--mlflow-uri of a server (`sweep ui --backend postgresql://…` starts one), or copy later: "
+        f"`sweep sync {sweep} --root {root}`, into an MLflow of this machine or, with --mlflow-uri, a server."
+    )
 
 
 def artifact_location(tracking_uri: str, root: Path, sweep: str, store_id: str) -> str | None:
@@ -79,7 +93,7 @@ def artifact_location(tracking_uri: str, root: Path, sweep: str, store_id: str) 
     """
     if urlsplit(tracking_uri).scheme in ("http", "https"):
         return None
-    return (root / "mlartifacts" / f"{sweep}-{store_id[:6]}").as_uri()
+    return (node_folder(root) / "mlartifacts" / f"{sweep}-{store_id[:6]}").as_uri()
 
 
 def shown(tracking_uri: str) -> str:
@@ -122,7 +136,7 @@ def translated(tracking_uri: str) -> Iterator[None]:
             ) from error
         if error.error_code in _PERMANENT:
             raise MirrorError(
-                f"MLflow at {shown(tracking_uri)} refuses the mirror's request: {reason}"
+                f"MLflow at {shown(tracking_uri)} refuses the mirror's request: {reason}{remedy(str(error))}"
             ) from error
         raise TrackingUnavailable(_down(tracking_uri, reason)) from error
     except sqlalchemy.exc.OperationalError as error:

@@ -6,8 +6,11 @@ import hashlib
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from sweep.errors import CorruptSegmentError
+from sweep.mirror.servers import checked_tracking_uri
+from sweep.node_folder import node_folder
 from sweep.store import files
 
 _VERSION = 1
@@ -15,15 +18,33 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class MirrorPaths:
-    """The files of one mirror: a sweep's folder and a tracking URI decide them."""
+    """The files of one mirror: a sweep's folder and a tracking URI decide them.
+
+    All lie in `store/<sweep>/mirror`. Of a sweep in a bucket only what every machine must see does: the store's
+    id, and how far a mirror into a server is. What concerns this machine alone, its log and a mirror into a
+    database on its disk, lies in the node's own folder.
+    """
 
     folder: Path
+    """Of the watermark and the lock."""
     stem: str
+    shared: Path
+    """Of the store's id."""
+    here: Path
+    """Of the log."""
 
     @classmethod
     def of(cls, sweep_folder: Path, tracking_uri: str) -> MirrorPaths:
-        """The files for mirroring the sweep in `sweep_folder` (`store/<sweep>`) into `tracking_uri`."""
-        return cls(sweep_folder / "mirror", hashlib.sha256(tracking_uri.encode()).hexdigest()[:12])
+        """The files for mirroring the sweep in `sweep_folder` (`store/<sweep>`) into `tracking_uri`.
+
+        Raises UsageError for a database that is a server's alone.
+        """
+        checked_tracking_uri(tracking_uri)
+        shared, root = sweep_folder / "mirror", sweep_folder.parent.parent
+        here = node_folder(root) / "store" / sweep_folder.name / "mirror"
+        server = urlsplit(tracking_uri).scheme in ("http", "https")
+        stem = hashlib.sha256(tracking_uri.encode()).hexdigest()[:12]
+        return cls(shared if server else here, stem, shared, here)
 
     @property
     def watermark(self) -> Path:
@@ -38,12 +59,12 @@ class MirrorPaths:
     @property
     def log(self) -> Path:
         """What a mirror process wrote to its standard output and error."""
-        return self.folder / f"{self.stem}.log"
+        return self.here / f"{self.stem}.log"
 
     @property
     def identity(self) -> Path:
         """The random id of the store, the same for every tracking URI."""
-        return self.folder / "store-id.json"
+        return self.shared / "store-id.json"
 
 
 @dataclass
@@ -93,6 +114,6 @@ def store_id(paths: MirrorPaths) -> str:
     """The id by which MLflow's experiment knows this store, made at the first call."""
     import secrets
 
-    files.make_folder(paths.folder)
+    files.make_folder(paths.shared)
     files.put_json_if_absent(paths.identity, {"store_id": secrets.token_hex(8)})
     return str(files.read_json(paths.identity)["store_id"])

@@ -21,6 +21,7 @@ from sweep.report.sections import SECTIONS, judgement
 from sweep.report.verdict import Verdict
 from sweep.report.words import count
 from sweep.store import Store
+from sweep.store.places import root_place
 
 
 def write_report(
@@ -38,6 +39,7 @@ def write_report(
 ) -> Path:
     """Write the report of the sweep ``name`` under ``root`` to ``out`` (``ROOT/reports/<name>.html``).
 
+    Root and ``out`` may be in a bucket.
     ``figures`` is a folder for every figure as PDF and every table as LaTeX, see `write_paper`. ``mlflow_url`` is
     where readers find the runs, see `run_links`. An unfinished sweep has a report too, which says so. Raises
     `SweepError` when the store cannot be read or a file not written, and `UsageError` for a measure that the
@@ -45,7 +47,7 @@ def write_report(
     """
     links = run_links(root, name, mlflow_url)
     data = read_sweep(root, name, measures_for(measure, outcome), links=links, skip_corrupt=skip_corrupt)
-    path = Path(out) if out is not None else Store(root).root / "reports" / f"{name}.html"
+    path = root_place(out) if out is not None else Store(root).root / "reports" / f"{name}.html"
     found, sections = _made(Context(data, measure, outcome, draws, seed))
     write_file(path, _rendered(data, found, sections).encode())
     if figures is not None:

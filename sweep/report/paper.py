@@ -19,6 +19,7 @@ from sweep.report.page import (
     slug,
 )
 from sweep.report.verdict import Verdict
+from sweep.store.places import root_place
 
 # Beyond this many rows a table has to break across pages.
 _LONG = 40
@@ -73,7 +74,7 @@ def write_paper(folder: str | Path, title: str, verdict: Verdict, sections: Sequ
     absent = [f"{section.title}: {section.absent}" for section in sections if not section.blocks]
     body += [r"\section*{Not in this report}", _items(absent)] if absent else []
     files["report.tex"] = "\n\n".join([_HEAD, *filter(None, body), "\\end{document}\n"]).encode()
-    paths = {Path(folder) / name: content for name, content in files.items()}
+    paths = {root_place(folder) / name: content for name, content in files.items()}
     for path, content in paths.items():
         write_file(path, content)
     return list(paths)
