@@ -34,9 +34,13 @@ class PackActing:
         members, slots = inputs.shape[:2]
         if self._state is None:
             self._state = inputs.new_zeros((members, slots, 2, network.feature_size))
-        part = self.pack.part(0, members)
-        outputs, self._state = vmap(network.step)(part.params, inputs, self._state)
-        values, preferences = part.q_values(outputs), part.preferences(outputs)
+        found = []
+        for first, last in self.pack.parts(members):
+            part = self.pack.part(first, last)
+            outputs, state = vmap(network.step)(part.params, inputs[first:last], self._state[first:last])
+            found.append((part.q_values(outputs), part.preferences(outputs), state))
+        values, preferences, states = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self._state = states
         return ActionValues(values.cpu().numpy(), preferences.cpu().numpy())
 
     def begin(self, slots: npt.NDArray[np.bool_]) -> None:

@@ -36,6 +36,11 @@ class OptimizerHypers:
         self.decay = vectors["rmsprop_decay"]
         self.momentum = vectors["momentum"]
         self.weight_decay = vectors["weight_decay"]
+        self._vectors = vectors
+
+    def rows(self, rows: slice) -> "OptimizerHypers":
+        """Those of some members, as views."""
+        return OptimizerHypers(**{name: vector[rows] for name, vector in self._vectors.items()})
 
 
 class Optimizer(ABC):

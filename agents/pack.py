@@ -19,6 +19,7 @@ from agents.cuda_graphs import capture
 from agents.data import Transitions
 from agents.devices import Precision, autocast_dtype, resident
 from agents.errors import AgentError
+from agents.groups import Group, rows_of, slices
 from agents.mitigations import MemberState, Mitigations
 from agents.networks import Parameters
 from agents.objectives import Batch, Hypers, LossOutput
@@ -40,9 +41,11 @@ class Pack:
     arithmetic but compiles to a shape that other packs share. ``strategy`` "fused" runs one vectorised
     computation for all members (``vmap``); "looped" runs the same function member by member, which can be
     faster where one member fills the device. ``columns`` are what the objective reads beside the transitions
-    (``agents.columns``). A recurrent objective needs ``sequences``, the sampler of its members' windows; its
-    selections are ``Windows`` in place of transition numbers, and states of its own that windows begin with can be
-    part of its state. Raises AgentError if the shape, the data, the columns and the sampler do not fit.
+    (``agents.columns``). ``members_at_once``, which divides the pack's size, bounds memory: that many are updated,
+    asked or measured together, one such group after the other; None is all of them. A recurrent objective needs
+    ``sequences``, the sampler of its members' windows; its selections are ``Windows`` in place of transition numbers,
+    and states of its own that windows begin with can be part of its state. Raises AgentError if the shape, the data,
+    the columns and the sampler do not fit.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Pack:
         compile: bool = True,
         strategy: Strategy = "fused",
         precision: Precision = "float32",
+        members_at_once: int | None = None,
     ) -> None:
         if not members:
             raise AgentError("a pack needs at least one member; got none.")
@@ -68,6 +72,8 @@ class Pack:
             )
         check_members(shape, members)
         self.shape, self.members, self.size = shape, tuple(members), size
+        self.members_at_once = size if members_at_once is None else members_at_once
+        self._rows = slices(size, self.members_at_once)
         self.device = torch.device(device)
         self.strategy: Strategy = strategy
         dtype = autocast_dtype(precision)
@@ -104,12 +110,15 @@ class Pack:
         self._periods = np.array([member.target_update_period for member in padded])
         self._target_tau = self._vector([member.target_tau for member in padded])
         self._curl_momentum = self._vector([member.curl_momentum for member in padded])
-        self._update: Callable[[Any], None] = self._update_members
-        self._compiled = CompiledUpdate(self._update_members, self.device) if compile else None
+        whole = self._all_members(beside)
+        self._groups = [whole] if len(self._rows) == 1 else [rows_of(whole, rows) for rows in self._rows]
+        self._update_one: Callable[[Any], None] = self._update_group
+        self._compiled = CompiledUpdate(self._update_group, self.device) if compile else None
         if self._compiled is not None:
-            self._update = self._compiled
+            self._update_one = self._compiled
+        self._update: Callable[[Any], None] = self._update_members
         if self.device.type == "cuda":
-            self._update = capture(self._update, self._mutable_state())
+            self._update = capture(self._update_members, self._mutable_state())
 
     # Training -----------------------------------------------------------------------------------------------
 
@@ -196,17 +205,26 @@ class Pack:
     @torch.no_grad()
     def q_values(self, observations: np.ndarray | Tensor) -> Tensor:
         """Q-values ``[N, B, A]`` float32 of observations ``[N, B, *observation_shape]``, without dropout."""
-        inputs = self.reader.as_input(torch.as_tensor(observations))
-        part = self.part(0, inputs.shape[0])
-        return part.q_values(part.apply(inputs)[0])
+        return self.action_values(observations)[0]
 
     @torch.no_grad()
     def action_values(self, observations: np.ndarray | Tensor) -> tuple[Tensor, Tensor]:
         """What ``q_values`` gives, and preferences of the same shape, whose largest is the action to take."""
-        inputs = self.reader.as_input(torch.as_tensor(observations))
-        part = self.part(0, inputs.shape[0])
-        outputs, _ = part.apply(inputs)
-        return part.q_values(outputs), part.preferences(outputs)
+        given = torch.as_tensor(observations)
+        found = []
+        for first, last in self.parts(len(given)):
+            part = self.part(first, last)
+            outputs, _ = part.apply(self.reader.as_input(given[first:last]))
+            found.append((part.q_values(outputs), part.preferences(outputs)))
+        values, preferences = zip(*found, strict=True)
+        return torch.cat(values), torch.cat(preferences)
+
+    def parts(self, members: int) -> list[tuple[int, int]]:
+        """The first of the groups that are looked at together, and the one after its last, of ``members`` members."""
+        return [
+            (first, min(first + self.members_at_once, members))
+            for first in range(0, members, self.members_at_once)
+        ]
 
     def part(self, first: int, last: int) -> "Members":
         """Members ``first`` … ``last - 1``, to be looked at."""
@@ -256,45 +274,72 @@ class Pack:
 
     # The update ---------------------------------------------------------------------------------------------
 
+    def _all_members(self, columns: Columns) -> Group:
+        return Group(
+            params=self.params,
+            target_params=self.target_params,
+            slow_params=self.slow_params,
+            optimizer_state=self._optimizer_state,
+            loss_hypers=self._loss_hypers,
+            optimizer_hypers=self._optimizer_hypers,
+            columns=columns,
+            target_tau=self._target_tau,
+            curl_momentum=self._curl_momentum,
+            active=self._active,
+            diverged_at=self._diverged_at,
+            loss_sum=self._loss_sum,
+            summed_steps=self._summed_steps,
+            recurrent_states=None if self._states is None else self._states.table,
+        )
+
     def _update_members(self, inputs: tuple[Any, Tensor]) -> None:
         """One step of every member, in place. Everything it reads and writes is a tensor of fixed shape."""
         chosen, corrections = inputs
-        batch: Any = self.reader.read(chosen)
+        if len(self._groups) == 1:
+            self._update_one((self._groups[0], chosen, corrections))
+        else:
+            for rows, group in zip(self._rows, self._groups, strict=True):
+                self._update_one((group, rows_of(chosen, rows), corrections[..., rows]))
+        self._step.add_(1)
+
+    def _update_group(self, work: tuple[Group, Any, Tensor]) -> None:
+        """One step of a group's members. What differs between groups is an argument: they share compiled code."""
+        group, chosen, corrections = work
+        batch: Any = self.reader.read(chosen, group.columns)
         if self._states is not None:
-            batch = batch._replace(state=self._states.read(batch.number))
-        args = (self.params, self.target_params, self.slow_params, batch, self._loss_hypers)
+            batch = batch._replace(state=self._states.read(batch.number, group.recurrent_states))
+        args = (group.params, group.target_params, group.slow_params, batch, group.loss_hypers)
         if self.strategy == "fused":
             grads, (loss, report) = vmap(self.agent.gradient, in_dims=(0, 0, 0, 0, 0, None))(
                 *args, self._step
             )
         else:
-            grads, (loss, report) = _one_by_one(self.agent.gradient, self.size, args, self._step)
+            grads, (loss, report) = _one_by_one(self.agent.gradient, self.members_at_once, args, self._step)
         if self._states is not None:
-            self._states.write(batch.number, batch.handover, report.carried["state"])
+            self._states.write(batch.number, batch.handover, report.carried["state"], group.recurrent_states)
         finite = torch.isfinite(loss)
-        still_active = self._active & finite
-        self._diverged_at.copy_(torch.where(self._active & ~finite, self._step + 1, self._diverged_at))
+        still_active = group.active & finite
+        group.diverged_at.copy_(torch.where(group.active & ~finite, self._step + 1, group.diverged_at))
         self._optimizer.update(
-            self.params, grads, self._optimizer_state, corrections, self._optimizer_hypers, still_active
+            group.params, grads, group.optimizer_state, corrections, group.optimizer_hypers, still_active
         )
-        self._follow(still_active)
-        self._loss_sum.add_(torch.where(still_active, loss, 0.0))
-        self._summed_steps.add_(still_active)
-        self._active.copy_(still_active)
-        self._step.add_(1)
+        self._follow(group, still_active)
+        group.loss_sum.add_(torch.where(still_active, loss, 0.0))
+        group.summed_steps.add_(still_active)
+        group.active.copy_(still_active)
 
-    def _follow(self, active: Tensor) -> None:
+    def _follow(self, group: Group, active: Tensor) -> None:
         """Exponential averages of the parameters: Polyak's target network and CURL's momentum encoder."""
         followers = []
         if self.shape.polyak:
-            followers.append((self.target_params, self._target_tau))
+            followers.append((group.target_params, group.target_tau))
         if self.shape.curl:
-            followers.append((self.slow_params, 1 - self._curl_momentum))
+            followers.append((group.slow_params, 1 - group.curl_momentum))
         for copies, share in followers:
             step = torch.where(active, share, 0.0)
             for name, copy in copies.items():
                 along = step.view(-1, *(1,) * (copy.dim() - 1))
-                copy.copy_(torch.lerp(copy, self.params[name], along))
+                copy.copy_(torch.lerp(copy, group.params[name], along))
 
     @torch.no_grad()
     def _refresh_targets(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from agents.columns import Columns
 from agents.data import Transitions
 from agents.networks.recurrent import History
 from agents.objectives import Batch
@@ -85,10 +86,10 @@ class SequenceReader:
 
         return map(tuple, self._host.batches(fill, steps))
 
-    def read(self, selected: Any) -> SequenceBatch:
+    def read(self, selected: Any, columns: Columns | None = None) -> SequenceBatch:
         """The sequences ``[N, B, ...]``: images stacked and scaled to [0, 1], rewards clipped if the shape says so.
 
-        Their states are zero.
+        Their states are zero. No recurrent objective reads ``columns``.
         """
         stored = self._gather(selected) if self._reader.gathers_on_device else _Stored(*selected)
         valid, action = stored.valid, stored.action

@@ -34,16 +34,18 @@ class StoredStates:
         self.table = torch.zeros(members, windows + 1, 2, size, device=device)
         self._member = torch.arange(members, device=device).unsqueeze(1)
 
-    def read(self, number: Tensor) -> Tensor:
-        """States ``[N, B, 2, H]`` of windows ``number`` int64 ``[N, B]``."""
-        return self.table[self._member, number]
+    def read(self, number: Tensor, table: Tensor | None = None) -> Tensor:
+        """States ``[N, B, 2, H]`` of windows ``number`` int64 ``[N, B]``; of some members where ``table`` is theirs."""
+        table = self.table if table is None else table
+        return table[self._member[: len(table)], number]
 
-    def write(self, number: Tensor, handover: Tensor, state: Tensor) -> None:
+    def write(self, number: Tensor, handover: Tensor, state: Tensor, table: Tensor | None = None) -> None:
         """Keep ``state`` ``[N, B, 2, H]`` for the windows after ``number``, where ``handover`` says there is one."""
-        nowhere = self.table.shape[1] - 1
+        table = self.table if table is None else table
+        nowhere = table.shape[1] - 1
         # Of a window drawn twice the last counts: which of two writes to one place wins is chance on a card.
         same = number.unsqueeze(2) == number.unsqueeze(1)
         superseded = torch.triu(same, diagonal=1).any(2)
         place = torch.where((handover > 0) & ~superseded, number + 1, nowhere)
-        self.table[self._member, place] = state
-        self.table[:, nowhere] = 0.0
+        table[self._member[: len(table)], place] = state
+        table[:, nowhere] = 0.0

@@ -95,10 +95,13 @@ class BatchReader:
             return self._lookahead.run(lambda row: self._read_ahead(chosen[row]), len(chosen))
         return (chosen[row] for row in range(len(chosen)))
 
-    def read(self, selected: Any) -> Batch:
-        """The minibatch ``[N, B, ...]``: images scaled to [0, 1], rewards clipped if the shape says so."""
+    def read(self, selected: Any, columns: Columns | None = None) -> Batch:
+        """The minibatch ``[N, B, ...]``: images scaled to [0, 1], rewards clipped if the shape says so.
+
+        ``columns`` are those of the members that ``selected`` is of; None: of all.
+        """
         batch, numbers = self._gathered(selected)
-        return self._assembled(batch, self.columns.read(numbers))
+        return self._assembled(batch, (self.columns if columns is None else columns).read(numbers))
 
     def batch_at(self, chosen: Tensor, first: int, last: int) -> Batch:
         """Transitions ``chosen`` int64 ``[B]`` for members ``first`` … ``last - 1``.

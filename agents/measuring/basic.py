@@ -34,7 +34,7 @@ class ProbeBatch:
         """Take every measure of every member now."""
         # The probe batch as the members see it, and as much again for every pass over it.
         size = 4 * len(self.indices) * self.pack.input_size
-        return in_chunks(len(self.pack.members), 8 * size, self._measure_members)
+        return in_chunks(self.pack, 8 * size, self._measure_members)
 
     def _measure_members(self, first: int, last: int) -> ProbeResult:
         pack = self.pack

@@ -118,9 +118,7 @@ class LanczosProbe:
         size = sum(math.prod(tensor.shape[1:]) for tensor in own.values())
         # A vector a step is kept, and a Hessian times a vector takes the passes over the batch.
         batch = len(self.loss.indices) * self.pack.input_size
-        return in_chunks(
-            len(self.pack.members), 8 * (size * (self.steps + 12) + 16 * batch), self._measure_members
-        )
+        return in_chunks(self.pack, 8 * (size * (self.steps + 12) + 16 * batch), self._measure_members)
 
     def _measure_members(self, first: int, last: int) -> ProbeResult:
         loss, params, others = self.loss.parts(first, last)

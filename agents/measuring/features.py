@@ -27,7 +27,7 @@ class FeatureProbe:
     def measure(self) -> ProbeResult:
         """Measure every member now."""
         width = self.pack.agent.network.feature_size + self.pack.input_size
-        return in_chunks(len(self.pack.members), 64 * len(self.indices) * width, self._measure_members)
+        return in_chunks(self.pack, 64 * len(self.indices) * width, self._measure_members)
 
     @torch.no_grad()
     def _measure_members(self, first: int, last: int) -> ProbeResult:
@@ -65,7 +65,7 @@ class GramProbe:
     def measure(self) -> ProbeResult:
         """Measure every member now."""
         width = self.pack.agent.network.feature_size + self.pack.input_size
-        return in_chunks(len(self.pack.members), 32 * len(self.indices) * width, self._measure_members)
+        return in_chunks(self.pack, 32 * len(self.indices) * width, self._measure_members)
 
     @torch.no_grad()
     def _measure_members(self, first: int, last: int) -> ProbeResult:

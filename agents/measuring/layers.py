@@ -38,7 +38,7 @@ class LayerProbe:
         """Measure every member now."""
         units = self._units() + self.pack.input_size
         # Activations in float32, the largest layer several times in float64, and what a gradient keeps.
-        return in_chunks(len(self.pack.members), 40 * len(self.indices) * units, self._measure_members)
+        return in_chunks(self.pack, 40 * len(self.indices) * units, self._measure_members)
 
     def _measure_members(self, first: int, last: int) -> ProbeResult:
         part = self.pack.part(first, last)

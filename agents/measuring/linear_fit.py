@@ -40,7 +40,7 @@ class LinearFitProbe:
         width = self.pack.agent.network.feature_size + self.pack.input_size
         states = 0 if self.true_values is None else len(self.true_values.observations)
         inputs = max(len(self.indices), states)
-        result = in_chunks(len(self.pack.members), 32 * inputs * width, self._measure_members)
+        result = in_chunks(self.pack, 32 * inputs * width, self._measure_members)
         if self.true_values is not None:
             error = result.measures["fit_error_q_star"]
             undefined = np.isnan(self.true_values.q).any((1, 2))

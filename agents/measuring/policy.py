@@ -24,7 +24,7 @@ class PolicyProbe:
     def measure(self) -> ProbeResult:
         """Measure every member now."""
         size = 4 * len(self.indices) * self.pack.input_size
-        return in_chunks(len(self.pack.members), 8 * size, self._measure_members)
+        return in_chunks(self.pack, 8 * size, self._measure_members)
 
     @torch.no_grad()
     def _measure_members(self, first: int, last: int) -> ProbeResult:

@@ -49,7 +49,7 @@ class ReinitialisationProbe:
     def measure(self) -> ProbeResult:
         """Measure every member now."""
         size = 8 * len(self.loss.indices) * self.pack.input_size
-        return in_chunks(len(self.pack.members), 16 * size, self._measure_members)
+        return in_chunks(self.pack, 16 * size, self._measure_members)
 
     @torch.no_grad()
     def _measure_members(self, first: int, last: int) -> ProbeResult:

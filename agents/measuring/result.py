@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from agents.pack import Pack
+
 Measures = dict[str, npt.NDArray[np.float64]]
 Spectra = dict[str, npt.NDArray[np.float32]]
 
@@ -50,12 +52,12 @@ def as_result(measures: Mapping[str, Tensor], spectra: Mapping[str, Tensor] | No
     )
 
 
-def in_chunks(members: int, member_bytes: int, measure: Callable[[int, int], ProbeResult]) -> ProbeResult:
+def in_chunks(pack: Pack, member_bytes: int, measure: Callable[[int, int], ProbeResult]) -> ProbeResult:
     """``measure(first, last)`` of as many members at a time as fit, put together.
 
     ``member_bytes`` is what one member's intermediate arrays take.
     """
-    return joined([measure(first, last) for first, last in _chunks(members, member_bytes)])
+    return joined([measure(first, last) for first, last in _chunks(pack, member_bytes)])
 
 
 def joined(parts: Sequence[ProbeResult]) -> ProbeResult:
@@ -77,7 +79,8 @@ def _joined(arrays: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64
     return np.concatenate(arrays)
 
 
-def _chunks(members: int, member_bytes: int) -> Iterator[tuple[int, int]]:
-    together = max(1, CHUNK_BYTES // max(1, member_bytes))
+def _chunks(pack: Pack, member_bytes: int) -> Iterator[tuple[int, int]]:
+    members = len(pack.members)
+    together = min(max(1, CHUNK_BYTES // max(1, member_bytes)), pack.members_at_once)
     for first in range(0, members, together):
         yield first, min(first + together, members)

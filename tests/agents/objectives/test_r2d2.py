@@ -365,6 +365,19 @@ NUMBERS = {
 }
 
 
+def test_members_in_groups_keep_the_states_of_their_own_windows(played):
+    fused = train(r2d2_pack(played, recurrent_state="stored"), 12)
+    groups = train(r2d2_pack(played, options={"members_at_once": 1}, recurrent_state="stored"), 12)
+    assert fused.state_dict()["tensors"]["recurrent_states"].abs().sum() > 0
+    for name, tensor in fused.state_dict()["tensors"].items():
+        torch.testing.assert_close(
+            groups.state_dict()["tensors"][name], tensor, rtol=1e-5, atol=1e-6, msg=name
+        )
+    indices = np.arange(20)
+    one, other = (ProbeBatch(pack, indices).measure().measures for pack in (groups, fused))
+    np.testing.assert_allclose(one["srank"], other["srank"])
+
+
 @pytest.mark.parametrize("name", EVERYTHING)
 def test_interventions_run_and_change_what_is_learnt(played, name):
     members = [a_member(3, **NUMBERS.get(name, {}))]
