@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import heapq
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.environments import describe
 from search_spaces import Axis, DatasetRecipe, Study
+from sweep.budget import Budget, Slot, planned_end
 from sweep.dataset_making import about_to_make
 from sweep.datasets import find_datasets, fingerprints
+from sweep.errors import UsageError
 from sweep.objective_checks import check_objectives
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.speeds import Speeds
@@ -48,14 +52,31 @@ class Preview:
     worker_hours: float | None
     card_hours: float | None
     speed_source: str
+    stops: dict[str, Any] | None = None
+    """Where a budget is expected to end the sweep: `limits` in words, and, None where no speed was measured,
+    `seconds` from the start, packs `done` by then, and packs `begun`."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `--json`."""
         return asdict(self)
 
 
-def preview(study: Study, root: Path, gpu: str | None = None, workers: int | None = None) -> Preview:
-    """Plan `study` as `sweep run` would. `gpu`: a card's name; None is this machine's processor."""
+def preview(
+    study: Study,
+    root: Path,
+    gpu: str | None = None,
+    workers: int | None = None,
+    budget: Budget | None = None,
+) -> Preview:
+    """Plan `study` as `sweep run` would. `gpu`: a card's name; None is this machine's processor.
+
+    Raises UsageError for a budget of hours of cards without a card.
+    """
+    if budget is not None and budget.max_gpu_hours is not None and gpu is None:
+        raise UsageError(
+            f"--max-gpu-hours {budget.max_gpu_hours:g}: this is a preview for processors, which use no card; say "
+            'which card with --gpu NAME, such as --gpu "NVIDIA H200".'
+        )
     found = find_datasets(root, study)
     check_objectives(study, found)
     prints = fingerprints(study, found)
@@ -71,6 +92,9 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
     sources = sorted({estimate.source for estimate in estimates if estimate})
     known = [estimate.seconds for estimate in estimates if estimate]
     complete = len(known) == len(packs)
+    slots = (
+        _schedule(list(zip(known, [pack.gpus for pack in packs], strict=True)), at_once) if complete else []
+    )
     return Preview(
         study=study.name,
         title=study.title,
@@ -108,10 +132,11 @@ def preview(study: Study, root: Path, gpu: str | None = None, workers: int | Non
         gradient_steps=sum(len(pack.trials) * pack.train_steps for pack in packs),
         device=gpu or "cpu",
         workers=at_once,
-        seconds=_makespan(known, at_once) if complete else None,
+        seconds=max((slot.ends for slot in slots), default=0.0) if complete else None,
         worker_hours=sum(known) / 3600 if complete else None,
         card_hours=_card_hours(packs, known) if gpu and complete else None,
         speed_source="; ".join(sources) if complete else _unknown(gpu or "cpu", speeds),
+        stops=_stops(slots, budget, known=complete),
     )
 
 
@@ -146,10 +171,19 @@ def _unknown(device: str, speeds: Speeds) -> str:
     )
 
 
-def _makespan(seconds: list[float], workers: int) -> float:
-    """Wall time of packs handed out longest first to whoever is free."""
-    busy = [0.0] * workers
-    for one in sorted(seconds, reverse=True):
-        first = min(range(workers), key=busy.__getitem__)
-        busy[first] += one
-    return max(busy, default=0.0)
+def _schedule(packs: Sequence[tuple[float, float]], workers: int) -> list[Slot]:
+    """Packs (seconds, share of a card) handed out longest first to whoever is free."""
+    free = [0.0] * workers
+    slots = []
+    for seconds, gpus in sorted(packs, reverse=True):
+        begins = heapq.heappop(free)
+        slots.append(Slot(begins, begins + seconds, gpus))
+        heapq.heappush(free, begins + seconds)
+    return slots
+
+
+def _stops(slots: Sequence[Slot], budget: Budget | None, *, known: bool) -> dict[str, Any] | None:
+    if budget is None or (limits := budget.said()) is None:
+        return None
+    end = planned_end(slots, budget) if known else None
+    return {"limits": limits, **(asdict(end) if end else dict.fromkeys(("seconds", "done", "begun")))}

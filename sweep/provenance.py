@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from importlib import metadata
@@ -10,6 +9,7 @@ from typing import Any
 
 from agents.data.provenance import provenance
 from search_spaces import Study
+from sweep.command_line import command_without_secrets
 from sweep.plan import Resources
 
 __all__ = ["sweep_record"]
@@ -33,7 +33,7 @@ def sweep_record(
     now = time.time()
     run = {
         "started": now,
-        "command": sys.argv,
+        "command": command_without_secrets(),
         "git": found["git"],
         "versions": versions,
         "machine": found["machine"],

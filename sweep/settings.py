@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 __all__ = [
@@ -10,8 +11,11 @@ __all__ = [
     "columns_of_pipes",
     "compiler_names",
     "default_root",
+    "notify_addresses",
     "process_environment",
     "quiet_environment",
+    "ray_token",
+    "value_of",
 ]
 
 
@@ -30,6 +34,16 @@ def cache_folder() -> Path:
     return (base if base.is_absolute() else Path.home() / ".cache") / "rankscope"
 
 
+def notify_addresses() -> list[str]:
+    """Where messages about sweeps go unless `--notify` says otherwise: `$SWEEP_NOTIFY`, by white space."""
+    return os.environ.get("SWEEP_NOTIFY", "").split()
+
+
+def value_of(name: str) -> str | None:
+    """A variable that the user has named, as in `--notify env:NAME`."""
+    return os.environ.get(name)
+
+
 def columns_of_pipes() -> int:
     """Characters a line where output is not a terminal: `$COLUMNS`, else 160."""
     said = os.environ.get("COLUMNS", "")
@@ -39,6 +53,25 @@ def columns_of_pipes() -> int:
 def compiler_names() -> list[str]:
     """C++ compilers in the order in which they are looked for: `$CXX`, then the usual ones."""
     return [name for name in (os.environ.get("CXX"), "g++", "clang++") if name]
+
+
+def ray_token(*, make: bool = False) -> str | None:
+    """The token that Ray asks for: `$RAY_AUTH_TOKEN`, or in the file `$RAY_AUTH_TOKEN_PATH` or `~/.ray/auth_token`.
+
+    None where there is none, unless it is to be made; only this user can read it then.
+    """
+    said = os.environ.get("RAY_AUTH_TOKEN")
+    if said:
+        return said
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token").expanduser()
+    if make and not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as handle:
+            handle.write(secrets.token_hex(32))
+    try:
+        return file.read_text().strip() or None
+    except FileNotFoundError:
+        return None
 
 
 def process_environment() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from sweep.members import shared_config
 from sweep.pack_progress import read_progress
 from sweep.store import SweepStore
+from sweep.store.places import is_local
 
 __all__ = [
     "PackStatus",
@@ -62,6 +63,8 @@ class SweepStatus:
     totals: Mapping[str, float] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     """What the packs that are done spent their time on: train, probe, probe.<group>, evaluate, store."""
+    stop: Mapping[str, Any] | None = None
+    """The request to stop that stands, with its `reason`, where something is left to stop or to go on with."""
 
     @property
     def share_done(self) -> float:
@@ -98,6 +101,7 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
         mirror=_mirror(store),
         totals=totals,
         seconds=_seconds(store),
+        stop=None if packs and all(pack.state == "done" for pack in packs) else store.stop_request(),
     )
 
 
@@ -197,6 +201,8 @@ def _seconds(store: SweepStore) -> dict[str, float]:
 
 def _few_rows(store: SweepStore) -> bool:
     tables = ("hot", "hot-spectra", "metrics", "spectra")
+    if not is_local(store.layout.folder):
+        return False  # asking for the size of each is as slow as reading them
     paths = (path for table in tables for path in (store.layout.folder / table).rglob("*.parquet"))
     total = 0
     for path in paths:

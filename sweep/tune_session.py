@@ -12,10 +12,12 @@ from types import TracebackType
 from typing import Any
 
 from search_spaces import DatasetRecipe
-from sweep.errors import SweepError, UsageError
+from sweep.errors import StoppedError, SweepError, UsageError
 from sweep.plan import PackSpec
 from sweep.settings import quiet_environment
 from sweep.store import SweepStore
+from sweep.store.places import is_local, root_place
+from sweep.supervisor import Supervisor
 
 __all__ = ["TuneSession", "make_missing", "train_packs"]
 
@@ -28,8 +30,9 @@ _PACKS_PER_CARD = 4
 class TuneSession:
     """A connection to Ray: to the cluster at `address`, or to a Ray of our own that ends with the block.
 
-    Afterwards `device` ("cpu" or "cuda"), `workers` (packs at once) and `memory_per_worker` (bytes) say what
-    there is. Raises UsageError where the cluster cannot be reached or has no such device.
+    Afterwards `device` ("cpu" or "cuda"), `workers` (packs at once, to plan for) and `memory_per_worker` (bytes)
+    say what there is; `most_at_once` is the limit to keep to, None on a cluster that may grow and was given none.
+    Raises UsageError where the cluster cannot be reached or has no such device.
     """
 
     def __init__(self, address: str | None, workers: int | None, device: str) -> None:
@@ -37,6 +40,7 @@ class TuneSession:
         self._wanted_workers = workers
         self._wanted_device = device
         self.device, self.workers, self.memory_per_worker = "cpu", 1, 0.0
+        self.most_at_once: int | None = workers
 
     def __enter__(self) -> TuneSession:
         os.environ.update(quiet_environment())
@@ -50,10 +54,15 @@ class TuneSession:
             self._ours = True
             self._connect(ray)
         resources = ray.cluster_resources()
-        cpus, gpus = int(resources.get("CPU", 1)), float(resources.get("GPU", 0))
+        # The head of a cluster may have no cores to work with, and its workers may come only when asked for.
+        cpus, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
         self.device = _choose_device(self._wanted_device, gpus)
         at_once = cpus if self.device == "cpu" else min(cpus, int(gpus * _PACKS_PER_CARD))
-        self.workers = min(self._wanted_workers or at_once, at_once)
+        if self._ours and self.address is None:
+            self.workers = self.most_at_once = min(self._wanted_workers or at_once, at_once)
+        else:
+            # What the cluster has now: it may grow, so only what was asked for is a limit.
+            self.workers = self._wanted_workers or at_once
         self.memory_per_worker = self._memory(resources)
         return self
 
@@ -109,8 +118,13 @@ class TuneSession:
         return _MEMORY_SHARE * memory / self.workers
 
 
-def make_missing(session: TuneSession, root: Path, recipes: Mapping[str, DatasetRecipe]) -> None:
-    """Make datasets by their recipes, side by side on the cluster. Raises the first error there was."""
+def make_missing(
+    session: TuneSession, root: Path, recipes: Mapping[str, DatasetRecipe], supervisor: Supervisor
+) -> None:
+    """Make datasets by their recipes, side by side on the cluster.
+
+    Raises the first error there was, and StoppedError where the run is to stop before they are made.
+    """
     import ray
 
     from sweep.dataset_making import rounds
@@ -120,6 +134,9 @@ def make_missing(session: TuneSession, root: Path, recipes: Mapping[str, Dataset
         pending = {name: remote.remote(str(root), name, recipes[name].model_dump_json()) for name in names}
         for name, task in pending.items():
             try:
+                while not ray.wait([task], timeout=1.0)[0]:
+                    if supervisor.reason is not None:
+                        raise StoppedError(supervisor.reason)
                 ray.get(task)
             except ray.exceptions.RayTaskError as error:
                 raise SweepError(f"dataset {name!r} could not be made: {error.cause}") from error
@@ -132,16 +149,19 @@ def make_missing(session: TuneSession, root: Path, recipes: Mapping[str, Dataset
 
 
 def train_packs(
-    session: TuneSession, store: SweepStore, root: Path, packs: Sequence[PackSpec]
+    session: TuneSession, store: SweepStore, root: Path, packs: Sequence[PackSpec], supervisor: Supervisor
 ) -> dict[str, str]:
     """Run `packs` as Tune trials, the longest first, to the end of each; returns why packs have no result.
 
     A worker that dies is started again up to three times and goes on from its pack's last checkpoint. The
-    reasons are in the store too, as failures, unless its disk was too full for that.
+    reasons are in the store too, as failures, unless its disk was too full for that. Once the supervisor says
+    that the run is to stop, those that train checkpoint and end, and no other begins: they have no result, and
+    have not failed.
     """
     from ray import tune
 
     from sweep.trainable import run_pack_trial
+    from sweep.tune_watch import EndOfRun, PackProcesses
 
     # It warns that the files of loggers are missing, which are switched off.
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
@@ -152,17 +172,18 @@ def train_packs(
 
     ordered = sorted(packs, key=lambda pack: (-pack.work, pack.pack_id))
     by_json = {pack.model_dump_json(): pack for pack in ordered}
+    end = EndOfRun(supervisor)
     with tempfile.TemporaryDirectory(prefix="rankscope-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
             tune.with_resources(run_pack_trial, resources),
             param_space={
-                "root": str(root.resolve()),
+                "root": str(root.resolve() if is_local(root) else root),
                 "sweep": store.name,
                 "pack": tune.grid_search(list(by_json)),
             },
             tune_config=tune.TuneConfig(
                 scheduler=_scheduler(packs),
-                max_concurrent_trials=session.workers,
+                max_concurrent_trials=session.most_at_once,
                 trial_name_creator=lambda trial: by_json[trial.config["pack"]].pack_id,
                 trial_dirname_creator=lambda trial: by_json[trial.config["pack"]].pack_id,
             ),
@@ -172,11 +193,13 @@ def train_packs(
                 storage_path=scratch,
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
                 verbose=0,
-                callbacks=[],
+                callbacks=[PackProcesses(supervisor, by_json)],
+                stop=end,
             ),
         )
-        outcome = tuner.fit()
-    return _account(store, packs, outcome)
+        with supervisor.training():
+            outcome = tuner.fit()
+    return _account(store, packs, outcome, supervisor, end.ended_packs)
 
 
 def _scheduler(packs: Sequence[PackSpec]) -> Any:
@@ -192,9 +215,11 @@ def _scheduler(packs: Sequence[PackSpec]) -> Any:
     return MedianStoppingRule(grace_period=first, min_samples_required=3, **common)
 
 
-def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> dict[str, str]:
-    """See to it that every pack has a result or a failure; returns the reasons of the failures."""
-    done = store.packs_done()
+def _account(
+    store: SweepStore, packs: Sequence[PackSpec], outcome: Any, supervisor: Supervisor, cut_off: set[str]
+) -> dict[str, str]:
+    """See to it that every pack has a result or a failure, or was stopped; returns the reasons of the failures."""
+    done, failures = store.packs_done(), store.failures()
     results = {result.config["pack"]: result for result in outcome if result.config}
     reasons: dict[str, str] = {}
     for pack in packs:
@@ -202,7 +227,12 @@ def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> dict
             continue
         result = results.get(pack.model_dump_json())
         attempts = store.attempts(pack.pack_id)
-        if result is not None and result.error is None and attempts and _stopped_early(pack, result):
+        newest = max(len(attempts) - 1, 0)
+        # What the newest attempt's process has recorded, or one that could not begin.
+        said = [str(one["reason"]) for one in failures.get(pack.pack_id, []) if one["attempt"] >= newest]
+        died = result is not None and result.error is not None
+        early = result is not None and not died and attempts and _stopped_early(pack, result)
+        if early and pack.pack_id not in cut_off:
             step = store.last_step(pack.pack_id) or 0
             ended = {"status": "finished", "final_step": step}
             store.finish_pack(
@@ -213,18 +243,23 @@ def _account(store: SweepStore, packs: Sequence[PackSpec], outcome: Any) -> dict
                     "stopped_early": True,
                 },
             )
-        else:
-            reasons[pack.pack_id] = _note_failure(store, pack.pack_id, len(attempts), result)
+        elif said:
+            reasons[pack.pack_id] = said[-1]
+        elif not (
+            supervisor.stopping and not died and _outcome(result).get("outcome", "stopped") == "stopped"
+        ):
+            reasons[pack.pack_id] = _note_failure(store, pack.pack_id, newest, result)
     return reasons
 
 
-def _note_failure(store: SweepStore, pack_id: str, attempts: int, result: Any) -> str:
-    """Why the pack has no result: as its process said, else as Tune saw it, which is then put into the store."""
-    newest = attempts - 1
-    said = [one for one in store.failures().get(pack_id, []) if one["attempt"] >= newest]
-    if said:
-        return str(said[-1]["reason"])
-    metrics = (result.metrics if result is not None else None) or {}
+def _outcome(result: Any) -> dict[str, Any]:
+    """What the pack's process has told Tune last."""
+    return (result.metrics if result is not None else None) or {}
+
+
+def _note_failure(store: SweepStore, pack_id: str, newest: int, result: Any) -> str:
+    """Why the pack has no result, as Tune saw it, which is then put into the store."""
+    metrics = _outcome(result)
     if metrics.get("outcome") == "superseded":
         # The newest attempt is another process's, which may well be at work.
         return str(metrics["reason"])
@@ -234,12 +269,12 @@ def _note_failure(store: SweepStore, pack_id: str, attempts: int, result: Any) -
     else:
         reason = str(metrics.get("reason", "its process ended without a result and without saying why"))
     with contextlib.suppress(SweepError):
-        store.fail_pack(pack_id, max(newest, 0), {"reason": reason, "error": error[-4000:]})
+        store.fail_pack(pack_id, newest, {"reason": reason, "error": error[-4000:]})
     return reason
 
 
 def _stopped_early(pack: PackSpec, result: Any) -> bool:
-    metrics = result.metrics or {}
+    metrics = _outcome(result)
     return pack.scheduler != "fifo" and "outcome" not in metrics and "step" in metrics
 
 
@@ -258,4 +293,4 @@ def _choose_device(wanted: str, gpus: float) -> str:
 def _make(root: str, name: str, recipe: str) -> str:
     from sweep.dataset_making import make_dataset
 
-    return make_dataset(Path(root), name, DatasetRecipe.model_validate_json(recipe))
+    return make_dataset(root_place(root), name, DatasetRecipe.model_validate_json(recipe))

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
 from sweep.cli.common import RUN, Json, MlflowUri, Root, Scale, StudyName, console, print_json
+from sweep.cli.limits import MaxGpuHours, MaxHours, Notify, StallMinutes, Workers, budget_of
 from sweep.errors import SweepError
 
-__all__ = ["register"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from search_spaces import Study
+    from sweep.run import RunOptions, RunSummary
+
+__all__ = ["Precision", "Scheduler", "Strategy", "register", "run_and_tell"]
 
 
 class Scheduler(enum.StrEnum):
@@ -57,9 +64,11 @@ def run(
         str | None,
         typer.Option(metavar="HOST:PORT", help="A running Ray cluster. [default: a Ray of its own, here]"),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Packs at once. [default: one a core, 4 on a card]")
-    ] = None,
+    workers: Workers = None,
+    max_hours: MaxHours = None,
+    max_gpu_hours: MaxGpuHours = None,
+    notify: Notify = None,
+    stall_minutes: StallMinutes = 30.0,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda", help="Where packs train.")] = "auto",
     scheduler: Annotated[
         Scheduler,
@@ -86,7 +95,8 @@ def run(
     """Run a study, or go on with it: what is finished is never trained again.
 
     Stop it at any moment, however harshly; the same command goes on from the last checkpoints. A study
-    that has grown runs only its new trials.
+    that has grown runs only its new trials. SIGTERM, `sweep stop` and a budget that is used up stop it at once
+    and gently: packs checkpoint, what is left stays planned, and the exit status is 1.
 
     Examples:
 
@@ -94,15 +104,14 @@ def run(
 
     - `sweep run gulcehre2022/bsuite-activations --scale laptop`
 
-    - `sweep run my-study.yaml --name second-try --workers 8`
+    - `sweep run my-study.yaml --name second-try --max-concurrent 8`
+
+    - `sweep run demo --max-hours 3 --notify env:TEAM_CHAT` stops after three hours and says so there
 
     - `sweep run demo --address auto` uses the Ray cluster that this machine belongs to
     """
-    from rich.console import Console
-
     from search_spaces import load_study
-    from sweep.cli.display import TerminalDisplay, duration
-    from sweep.run import RunOptions, run_study
+    from sweep.run import RunOptions
 
     loaded = load_study(study, scale and scale.value)
     options = RunOptions(
@@ -115,10 +124,31 @@ def run(
         compile=compile_packs,
         mirror=mlflow,
         tracking_uri=mlflow_uri,
+        budget=budget_of(max_hours, max_gpu_hours),
+        notify=tuple(notify or ()),
+        stall_seconds=60 * stall_minutes,
     )
+    run_and_tell(loaded, loaded.sweep_name if name is None else name, root, options, as_json=as_json)
+
+
+def run_and_tell(
+    study: Study,
+    name: str,
+    root: Path,
+    options: RunOptions,
+    *,
+    only: frozenset[str] | None = None,
+    as_json: bool = False,
+) -> None:
+    """Run a sweep, or `only` some of its packs, and say how it ended. Exits with 1 where it is not complete."""
+    from rich.console import Console
+
+    from sweep.cli.display import TerminalDisplay
+    from sweep.run import run_study
+
     display = TerminalDisplay(Console(stderr=True) if as_json else console)
     try:
-        summary = run_study(loaded, loaded.sweep_name if name is None else name, root, options, display)
+        summary = run_study(study, name, root, options, display, only)
     except KeyboardInterrupt:
         # Typer would end without a word.
         raise SweepError(
@@ -127,21 +157,33 @@ def run(
     if as_json:
         print_json(summary.__dict__)
     else:
-        counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.trials.items()))
-        console.print(
-            f"[bold]{summary.name}[/bold]: {counts}; {summary.trained_packs} packs trained in "
-            f"{duration(summary.seconds)}",
-            highlight=False,
-        )
-        for pack, reason in summary.failures.items():
-            console.print(f"[red]failed[/red] {pack}: {escape(reason)}", highlight=False)
-        if summary.mirror_complete is False:
-            console.print(f"[yellow]MLflow is not up to date; later: sweep sync {summary.name}[/yellow]")
-        where = f" --root {root}" if str(root) != "sweeps" else ""
-        console.print(
-            f"next: sweep report {summary.name}{where} · sweep export {summary.name} correlation{where} · "
-            f"sweep ui{where}",
-            highlight=False,
-        )
+        _print_summary(summary, root)
     if not summary.complete:
         raise typer.Exit(1)
+
+
+def _print_summary(summary: RunSummary, root: Path) -> None:
+    from sweep.cli.display import duration
+
+    where = f" --root {root}" if str(root) != "sweeps" else ""
+    counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.trials.items()))
+    console.print(
+        f"[bold]{summary.name}[/bold]: {counts or 'no trials yet'}; {summary.trained_packs} packs trained in "
+        f"{duration(summary.seconds)}",
+        highlight=False,
+    )
+    for pack, reason in summary.failures.items():
+        console.print(f"[red]failed[/red] {pack}: {escape(reason)}", highlight=False)
+    if summary.stopped is not None:
+        console.print(
+            f"[yellow]stopped:[/yellow] {escape(summary.stopped)}. Nothing is lost: the same command goes on.",
+            highlight=False,
+        )
+    if summary.mirror_complete is False:
+        console.print(f"[yellow]MLflow is not up to date; later: sweep sync {summary.name}[/yellow]")
+    again = f"sweep retry {summary.name} --failed{where} · " if summary.failures else ""
+    console.print(
+        f"next: {again}sweep report {summary.name}{where} · sweep export {summary.name} correlation{where} · "
+        f"sweep ui{where}",
+        highlight=False,
+    )

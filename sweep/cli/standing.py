@@ -114,8 +114,11 @@ def _print_status(found: SweepStatus, *, detailed: bool) -> None:
 
     owner = found.owner
     state = f"running on {owner['host']}, process {owner['pid']}" if owner else "not running"
+    if found.stop is not None:
+        asked = found.stop["reason"]
+        state = f"stopping: {asked}" if owner else f"stopped: {asked}; goes on with the same command"
     counts = ", ".join(f"{number} {status}" for status, number in sorted(found.trials.items()))
-    console.print(f"[bold]{found.name}[/bold] (study {found.study}): {state}", highlight=False)
+    console.print(f"[bold]{found.name}[/bold] (study {found.study}): {escape(state)}", highlight=False)
     _line(
         f"{found.share_done:.0%} · packs {found.totals['packs_done']:.0f}/{found.totals['packs']:.0f} · "
         f"trials: {counts or 'none'}" + (f" · left {duration(found.seconds_left)}" if owner else "")

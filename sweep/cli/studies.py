@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sweep.cli.common import CHOOSE, Json, Root, Scale, StudyName, console, print_json
+from sweep.cli.limits import MaxGpuHours, MaxHours, Workers, budget_of
 
 if TYPE_CHECKING:
     from sweep.preview import Preview
@@ -52,9 +53,9 @@ def show(
         str | None,
         typer.Option(metavar="NAME", help="Estimate for this card, by the name PyTorch gives it."),
     ] = None,
-    workers: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Packs at once. [default: one a core, 4 on a card]")
-    ] = None,
+    workers: Workers = None,
+    max_hours: MaxHours = None,
+    max_gpu_hours: MaxGpuHours = None,
     packs: Annotated[bool, typer.Option("--packs", help="List every pack too.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -72,14 +73,17 @@ def show(
 
     - `sweep show gulcehre2022/atari-dqn-256-2m --gpu "NVIDIA H200"`, and again with `--scale laptop`
 
-    - `sweep show my-study.yaml --workers 16 --packs`
+    - `sweep show my-study.yaml --max-concurrent 16 --packs`
+
+    - `sweep show demo --max-hours 0.1` says how far it would come in that time
 
     - `sweep show demo --gpu "NVIDIA H200" --json`
     """
     from search_spaces import load_study
     from sweep.preview import preview
 
-    found = preview(load_study(study, scale and scale.value), root, gpu, workers)
+    budget = budget_of(max_hours, max_gpu_hours)
+    found = preview(load_study(study, scale and scale.value), root, gpu, workers, budget)
     if as_json:
         print_json(found.as_json())
         return
@@ -140,12 +144,33 @@ def _totals(found: Preview) -> Table:
     if found.seconds is None or found.worker_hours is None:
         grid.add_row("time", f"unknown: {escape(found.speed_source)}")
         grid.add_row("cost", "unknown")
+        _add_stop(grid, found)
         return grid
     place = f"{_count(found.workers, 'worker')} ({escape(found.device)})"
     grid.add_row("time", f"about {duration(found.seconds)} on {place}, {found.speed_source}")
     unit = "core-hours" if found.card_hours is None else f"worker-hours, {found.card_hours:.2f} card-hours"
     grid.add_row("cost", f"{found.worker_hours:.2f} {unit}")
+    _add_stop(grid, found)
     return grid
+
+
+def _add_stop(grid: Table, found: Preview) -> None:
+    """What a budget leaves of the sweep."""
+    from sweep.cli.display import duration
+
+    if found.stops is None:
+        return
+    limits, done, packs = found.stops["limits"], found.stops["done"], len(found.packs)
+    if done is None:
+        text = f"{limits}: nobody knows how many packs that is"
+    elif done == packs:
+        text = f"{limits}: that is enough for all {_count(packs, 'pack')}"
+    else:
+        text = (
+            f"{limits}: about {done:,} of {_count(packs, 'pack')} done, {found.stops['begun']:,} under way, after "
+            f"{duration(found.stops['seconds'])}; the rest stays planned"
+        )
+    grid.add_row("limit", text)
 
 
 def _changed(found: Preview) -> Table:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sweep.command_line import command_without_secrets
 from sweep.errors import LockedError
 
 __all__ = ["about_me", "alive", "is_certainly_dead", "refusal"]
@@ -58,7 +58,8 @@ def refusal(what: str, holder: Mapping[str, Any]) -> LockedError:
 
 
 def _command() -> str:
-    return " ".join([Path(sys.argv[0]).name, *sys.argv[1:3]]) if sys.argv else "python"
+    said = command_without_secrets()[:3]
+    return " ".join([Path(said[0]).name, *said[1:]]) if said else "python"
 
 
 def _machine() -> str:

@@ -1,0 +1,205 @@
+"""Watches a run from beside it: whether it is to stop, what it has used of its budget, whether it stands still."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType, TracebackType
+from typing import Any
+
+from sweep.budget import Budget
+from sweep.errors import SweepError
+from sweep.pack_progress import read_progress
+from sweep.plan import PackSpec
+from sweep.stop_watch import stop_reason
+from sweep.store import SweepStore
+
+__all__ = ["Supervisor"]
+
+_TICK_SECONDS = 1.0
+_REQUEST_SECONDS = 5.0
+_SAVE_SECONDS = 30.0
+_GRACE_SECONDS = 600.0
+"""A pack that has not ended so long after a request to stop is ended, and goes on from its last checkpoint."""
+
+
+class Supervisor:
+    """Looks every second while the block runs; `reason` says why the run is to stop, None while it goes on.
+
+    Whatever the reason, it becomes a request in the store, which the packs see wherever they train. Whoever runs
+    packs says which have a process (`began`, `ended`). `on_stall` is called, in this thread, with a sentence
+    when for `stall_seconds` no pack has got on, and again only after one has.
+    """
+
+    def __init__(
+        self,
+        store: SweepStore,
+        budget: Budget,
+        stall_seconds: float,
+        on_stall: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.reason: str | None = None
+        self._store, self._budget, self._clock = store, budget, clock
+        self._stall_seconds, self._on_stall = stall_seconds, on_stall
+        self._began = self._ticked = self._saved = self._looked = self._moved_on = clock()
+        self._asked_at: float | None = None
+        self._terminated = False
+        self._written = False
+        self._training = False
+        self._stalled = False
+        self._stall_looked = -math.inf
+        self._running: dict[str, PackSpec] = {}
+        self._seen: dict[str, Any] = {}
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="sweep-supervisor", daemon=True)
+        self.gpu_hours = float((store.spent() or {}).get("gpu_hours", 0.0))
+
+    def __enter__(self) -> Supervisor:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._ended.set()
+        # A store that is away may hold the thread up; what it would still save is half a minute's worth.
+        self._thread.join(10.0)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the run is to stop."""
+        return self.reason is not None
+
+    @property
+    def machine_goes_away(self) -> bool:
+        """Whether the system has said that this process must end soon."""
+        return self._terminated
+
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether the packs have had all the time to stop that they get."""
+        return self._asked_at is not None and self._clock() - self._asked_at > _GRACE_SECONDS
+
+    def running(self) -> set[str]:
+        """The packs that have a process."""
+        with self._lock:
+            return set(self._running)
+
+    def began(self, pack: PackSpec) -> None:
+        """A process of `pack` has started."""
+        with self._lock:
+            self._running[pack.pack_id] = pack
+
+    def ended(self, pack_id: str) -> None:
+        """The process of a pack has ended, however."""
+        with self._lock:
+            self._running.pop(pack_id, None)
+
+    def stop(self, reason: str) -> None:
+        """Have the run stop; the first reason stands."""
+        if self.reason is None:
+            self.reason = reason
+            self._asked_at = self._clock()
+
+    @contextlib.contextmanager
+    def training(self) -> Iterator[None]:
+        """While the block runs the first SIGTERM asks for a stop, and every later one is as Ctrl-C.
+
+        Before and after, each is as Ctrl-C: there is nothing that would need time to end well.
+        """
+        self._moved_on = self._clock()
+        self._training = True
+        try:
+            yield
+        finally:
+            self._training = False
+
+    @contextlib.contextmanager
+    def minding_sigterm(self) -> Iterator[None]:
+        """Take SIGTERM over, which comes before a spot machine, a Slurm job or a pod is taken away."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # signals are the main thread's
+            return
+        before = signal.signal(signal.SIGTERM, self._on_sigterm)
+        try:
+            yield
+        finally:
+            # None where it was not set from Python, and cannot be again.
+            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+
+    def tick(self) -> None:
+        """One look."""
+        with self._lock:
+            now = self._clock()
+            held = sum(pack.gpus for pack in self._running.values())
+            self.gpu_hours += held * (now - self._ticked) / 3600
+            self._ticked = now
+        if self._terminated:
+            self.stop("SIGTERM: the system asked the driver to end")
+        if (spent := self._budget.used_up((now - self._began) / 3600, self.gpu_hours)) is not None:
+            self.stop(spent)
+        if now - self._looked >= _REQUEST_SECONDS:
+            self._looked = now
+            if (asked := stop_reason(self._store)) is not None:
+                self.stop(asked)
+        if self.reason is not None and not self._written:
+            with contextlib.suppress(SweepError):  # away for the moment: the next look tries again
+                self._store.request_stop(self.reason)
+                self._written = True
+        if now - self._saved >= _SAVE_SECONDS:
+            self._save()
+        if self._training and self.reason is None:
+            self._look_for_a_stall(now)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_TICK_SECONDS):
+            self.tick()
+        self.tick()
+        self._save()
+
+    def _save(self) -> None:
+        self._saved = self._clock()
+        if self.gpu_hours > 0:
+            with contextlib.suppress(SweepError):
+                self._store.write_spent({"gpu_hours": self.gpu_hours})
+
+    def _look_for_a_stall(self, now: float) -> None:
+        if now - self._stall_looked < min(60.0, self._stall_seconds / 4):
+            return
+        self._stall_looked = now
+        running = self.running()
+        # By what changes, not by the times that processes on other machines write.
+        seen = {pack: _progress(self._store, pack) for pack in running}
+        if seen != self._seen:
+            self._seen, self._moved_on, self._stalled = seen, now, False
+        elif now - self._moved_on >= self._stall_seconds and not self._stalled:
+            self._stalled = True
+            self._on_stall(_stall(now - self._moved_on, running))
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        # Only a flag: the store must not be touched from within whatever was interrupted.
+        if not self._training or self._terminated:
+            raise KeyboardInterrupt
+        self._terminated = True
+
+
+def _progress(store: SweepStore, pack_id: str) -> tuple[Any, ...]:
+    said = read_progress(store, pack_id) or {}
+    return said.get("attempt"), said.get("step")
+
+
+def _stall(seconds: float, running: set[str]) -> str:
+    minutes = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
+    if not running:
+        return (
+            f"for {minutes} no pack has had a process: they wait for machines. `ray status` on the cluster says what "
+            "is asked for and what is there."
+        )
+    names = ", ".join(sorted(running)[:5]) + (", …" if len(running) > 5 else "")
+    return f"for {minutes} none of {len(running)} running packs has got on: {names}."
