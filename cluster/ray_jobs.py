@@ -1,47 +1,49 @@
-"""Handing a study to a Ray cluster through its Jobs API."""
+"""Handing a study to a Ray cluster through its Jobs API, after its nodes have been asked whether they can run it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
-import logging
 import re
 import shlex
-import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
+from cluster.asking import Here, ask_cluster
+from cluster.job_record import write_job
+from cluster.jobs_api import ENDED, connected
+from cluster.resources import fit
 from cluster.sources import STUDY_FILE, package_study
 from search_spaces import Study
-from sweep.errors import SweepError, UsageError
-from sweep.store.files import local_root
+from sweep.errors import UsageError
 from sweep.store.layout import checked_name
+from sweep.store.places import is_local, root_place
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-__all__ = ["Job", "follow", "submission_id", "submit_study"]
+__all__ = ["Job", "submission_id", "submit_study"]
 
-_ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-_CONNECT_SECONDS = 10.0
 _START_SECONDS = 60.0
 _POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job on a cluster. `started` is False where it was there already and nothing was submitted."""
+    """A job on a cluster. `started` is False where it was there already and nothing was submitted.
+
+    `seen_here`: whether this machine sees the root that the cluster writes to; None where that was not looked at.
+    """
 
     job_id: str
     address: str
     started: bool
     commit: dict[str, Any] | None = None
+    seen_here: bool | None = None
+    fit: str | None = None
 
 
 def submission_id(study: Study, name: str, root: str) -> str:
@@ -50,27 +52,55 @@ def submission_id(study: Study, name: str, root: str) -> str:
     return f"rankscope-{name.replace('.', '-')}-{hashlib.sha256(content).hexdigest()[:12]}"
 
 
-def submit_study(study: Study, name: str, root: str | Path, address: str, options: Sequence[str] = ()) -> Job:
+def submit_study(
+    study: Study,
+    name: str,
+    root: str | Path,
+    address: str,
+    options: Sequence[str] = (),
+    *,
+    device: str = "auto",
+    workers: int | None = None,
+    say: Callable[[str], object] = lambda text: None,
+) -> Job:
     """Submit `sweep run` with further `options`; a job of this study, name and root that runs is left alone.
 
-    `root` is a path as the cluster's nodes see it, and all of them must: it is not looked at from here. A job
-    that has ended, however it did, is followed by a new one with a number added to its id, which goes on from
-    what the store has.
+    `root` is a bucket, or a path as the cluster's nodes see it. A short job asks each node first: nothing is
+    submitted where one cannot reach the root, lacks room or software, or where the plan could never run. A job that
+    has ended, however it did, is followed by a new one with a number added to its id, which goes on from what the
+    store has.
 
-    Raises UsageError for a root or address that cannot be, SweepError where the cluster does not answer or
+    Raises UsageError for a root, address or plan that cannot be, SweepError where the cluster does not answer or
     refuses.
     """
-    where = str(local_root(root).absolute())
+    place = root_place(root)
+    where = str(place.absolute() if is_local(place) else place)
     checked_name(name)
-    with _connected(address) as client, tempfile.TemporaryDirectory(prefix="rankscope-") as folder:
+    with connected(address) as client, tempfile.TemporaryDirectory(prefix="rankscope-") as folder:
         job_id, running = _free_id(client, submission_id(study, name, where))
         if running:
             return Job(job_id, address, started=False)
         commit = package_study(study, Path(folder))
+        say("asking the cluster's nodes")
+        with Here(place) as here:
+            report = ask_cluster(client, folder, job_id, where, here)
+        if is_local(place) and not place.is_absolute() and not report.outside_seen:
+            raise UsageError(
+                f"root {str(root)!r}: it is the folder {where} of this machine, which the cluster at {address} does "
+                "not see. Nothing was started. Give --root a folder that this machine and every node have mounted, by "
+                "its absolute path, or s3://bucket/folder."
+            )
+        report.check(where)
+        for warning in report.warnings:
+            say(f"note: {warning}")
+        seen_here = here.wrote and report.outside_seen
+        found = fit(study, name, place, report, device, workers, store_is_seen=seen_here)
         arguments = ["run", STUDY_FILE, "--name", name, "--root", where, "--address", "auto", *options]
         metadata = {"study": study.name, "sweep": name, "root": where}
         if commit is not None:
             metadata |= {"git_commit": str(commit["commit"]), "git_dirty": str(commit["dirty"]).lower()}
+        if seen_here:
+            write_job(place, name, address, job_id, commit)
         started = _submit(
             client,
             # From the folder that was sent, before any Rankscope that is installed there.
@@ -79,27 +109,7 @@ def submit_study(study: Study, name: str, root: str | Path, address: str, option
             runtime_env={"working_dir": folder},
             metadata=metadata,
         )
-        return Job(job_id, address, started, commit)
-
-
-def follow(job: Job, write: Callable[[str], object]) -> str:
-    """Give the job's output to `write` until the job ends; returns SUCCEEDED, FAILED or STOPPED.
-
-    Leaving (Ctrl-C) leaves the job running. Raises SweepError where the cluster goes away.
-    """
-    with _connected(job.address) as client:
-
-        async def stream() -> None:
-            async for text in client.tail_job_logs(job.job_id):
-                write(text)
-
-        asyncio.run(stream())
-        while True:
-            # The output can end a moment before the status says so.
-            status = str(client.get_job_status(job.job_id).value)
-            if status in _ENDED:
-                return status
-            time.sleep(_POLL_SECONDS)
+        return Job(job_id, address, started, commit, seen_here, found)
 
 
 def _submit(client: JobSubmissionClient, **job: Any) -> bool:
@@ -127,55 +137,6 @@ def _free_id(client: JobSubmissionClient, base: str) -> tuple[str, bool]:
         if (match := pattern.fullmatch(job.submission_id or ""))
     }
     newest = max(found, default=0)
-    running = newest > 0 and found[newest] not in _ENDED
+    running = newest > 0 and found[newest] not in ENDED
     number = newest if running else newest + 1
     return (base if number == 1 else f"{base}-{number}"), running
-
-
-@contextlib.contextmanager
-def _connected(address: str) -> Iterator[JobSubmissionClient]:
-    """A client of the Jobs API, whose errors inside the block become SweepErrors that name the address."""
-    _check_address(address)
-    from ray.exceptions import AuthenticationError
-    from ray.job_submission import JobSubmissionClient
-
-    for module in ("dashboard_sdk", "job.sdk"):
-        logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
-    try:
-        yield JobSubmissionClient(address)
-    except SweepError:
-        raise
-    except AuthenticationError as error:
-        raise SweepError(
-            f"--address {address!r}: the cluster wants its token. Put it into ~/.ray/auth_token (or into "
-            "$RAY_AUTH_TOKEN), set RAY_AUTH_MODE=token, and give the same command again."
-        ) from error
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise SweepError(
-            f"--address {address!r}: the Jobs API there refuses or went away: {reason}. Look at the cluster's "
-            "dashboard, then give the same command again."
-        ) from error
-
-
-def _check_address(address: str) -> None:
-    """Refuse what is no URL, and say at once where nothing answers: Ray's client would wait for minutes."""
-    parts = urlsplit(address)
-    try:
-        port = parts.port
-    except ValueError:
-        port = -1
-    if parts.scheme not in ("http", "https") or not parts.hostname or port == -1:
-        raise UsageError(
-            f"--address {address!r}: it must be the URL of a cluster's dashboard, such as http://127.0.0.1:8265. "
-            "(`sweep run --address` takes host:port of the cluster itself.)"
-        )
-    port = port or {"http": 80, "https": 443}[parts.scheme]
-    try:
-        socket.create_connection((parts.hostname, port), timeout=_CONNECT_SECONDS).close()
-    except OSError as error:
-        raise SweepError(
-            f"--address {address!r}: nothing answers there ({error.strerror or error}). Start the cluster (`ray "
-            "start --head`), open a way to its dashboard (such as `ray dashboard` or `kubectl port-forward`), or "
-            "correct the address."
-        ) from error

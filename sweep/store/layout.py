@@ -67,6 +67,11 @@ class Layout:
         return self.folder / "sweep.json"
 
     @property
+    def job(self) -> Path:
+        """Which job of which cluster runs the sweep."""
+        return self.folder / "job.json"
+
+    @property
     def plans(self) -> Path:
         """Plan generations, `g000.json` and on."""
         return self.folder / "plan"
