@@ -23,6 +23,7 @@ from sweep.objective_checks import check_objectives
 from sweep.plan import PackSpec, Resources
 from sweep.probe_checks import check_probes
 from sweep.provenance import sweep_record
+from sweep.reach import check_nodes, fits
 from sweep.run_checks import check_environments, check_sweep
 from sweep.run_plan import plan_sweep
 from sweep.store import Store, SweepStore
@@ -172,6 +173,10 @@ def _run(
                 )
             if limits := options.budget.said(supervisor.gpu_hours):
                 display.say(f"{limits}; what is under way then is kept")
+            # Of a Ray of our own there is nothing to ask: it is this machine.
+            nodes = check_nodes(root) if options.address is not None else None
+            for warning in nodes.warnings if nodes else ():
+                display.say(f"note: {warning}")
             try:
                 made = _made(session, study, root, found, display, supervisor)
             except StoppedError:
@@ -189,6 +194,8 @@ def _run(
                 sweep_record(study, _about(made), resources, options.scheduler, store.sweep_record())
             )
             todo = _todo(store, packs, only)
+            if nodes and todo:
+                display.say(str(fits(todo, nodes, root, options.workers)))
             mirror = None
             if options.mirror and (reason := why_no_mirror(root, options.tracking_uri, store.name)):
                 display.say(reason)
