@@ -109,6 +109,7 @@ class _Loop:
             compile=spec.compile,
             strategy=spec.strategy,
             precision=spec.precision,
+            members_at_once=spec.members_at_once,
         )
         self.probes = ProbeBatch(
             self.pack, dataset.probe_indices(self.protocol.probe_batch_size), self.protocol.delta

@@ -63,6 +63,8 @@ class PackSpec(_Frozen):
     compile: bool = True
     eager_by_choice: str | None = None
     """Why `compile` is False where compiling was left to the plan."""
+    members_at_once: int | None = None
+    """Not of the plan: how many are computed together after memory ran out (`sweep.halving`); None: all."""
     work: float = 0.0
     """Arithmetic of the whole pack in floating-point operations of forward passes: for order and progress."""
 

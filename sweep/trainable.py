@@ -59,6 +59,7 @@ def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
         use_compile_cache(cache)
     prepare_process(spec.threads, spec.precision)
 
+    from sweep.halving import train_within_memory
     from sweep.pack_loop import train_pack
     from sweep.pack_progress import write_progress
     from sweep.pack_report import Report
@@ -68,7 +69,13 @@ def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
         if report.evaluated and spec.scheduler != "fifo":
             tune.report({"return_mean": report.return_mean, "step": report.step})
 
-    return train_pack(spec, store, root, _device(spec), _about(spec), on_report)
+    device, about = _device(spec), _about(spec)
+    return train_within_memory(
+        spec,
+        store,
+        device,
+        lambda within, more: train_pack(within, store, root, device, {**about, **more}, on_report),
+    )
 
 
 def _device(spec: PackSpec) -> str:
