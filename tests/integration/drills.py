@@ -25,7 +25,8 @@ import pandas as pd
 import psutil
 import yaml
 
-from sweep.store import Store, SweepStore
+from sweep.store import Store, SweepStore, files
+from sweep.store.places import is_local
 
 MARK = "RANKSCOPE_DRILL"
 PATIENCE = 240.0
@@ -140,7 +141,8 @@ class Drill:
     commands: list[Command] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+        if is_local(self.root):
+            self.root.mkdir(parents=True, exist_ok=True)
         self.study_file = self.study_file or self.root.with_suffix(".yaml")
         self.write_study(self.study)
 
@@ -185,7 +187,7 @@ class Drill:
 
     def packs(self) -> list[str]:
         """The planned packs, none before there is a plan."""
-        if not (self.root / "store" / self.name).is_dir():
+        if self.name not in Store(self.root).sweeps():
             return []
         return [pack for plan in self.store.plans() for pack in plan["packs"]]
 
@@ -195,7 +197,7 @@ class Drill:
         return [
             pack
             for pack in self.packs()
-            if any(int(path.stem.split("-")[1]) >= step for path in (folder / pack).glob("a*.pt"))
+            if any(int(Path(name).stem.split("-")[1]) >= step for name in files.list_names(folder / pack))
         ]
 
     def attempts(self) -> dict[str, int]:
@@ -244,7 +246,14 @@ def _command_line(process: psutil.Process) -> list[str]:
 
 def copy_datasets(source: Path, root: Path) -> None:
     """The datasets of another root, so that they need not be collected again."""
-    shutil.copytree(source / "datasets", root / "datasets")
+    if is_local(root):
+        shutil.copytree(source / "datasets", root / "datasets")
+        return
+    for path in sorted((source / "datasets").rglob("*")):
+        if path.is_file():
+            (root / "datasets" / path.relative_to(source / "datasets").as_posix()).write_bytes(
+                path.read_bytes()
+            )
 
 
 def free_port() -> int:
