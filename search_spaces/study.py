@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -49,6 +49,7 @@ class Study(Specification):
     changed: tuple[Change, ...] = Field(default=(), description="what that scale changed of the paper's")
 
     _text: str | None = PrivateAttr(default=None)
+    _by_id: tuple[dict[str, str], dict[str, PlannedTrial]] | None = PrivateAttr(default=None)
 
     @property
     def name(self) -> str:
@@ -80,6 +81,16 @@ class Study(Specification):
     def trials(self) -> list[PlannedTrial]:
         """Each distinct trial once, in the order of the spaces, their points and their seeds."""
         return list(self._trials)
+
+    def trials_by_id(self, fingerprints: Mapping[str, str]) -> dict[str, PlannedTrial]:
+        """The trials in their order by id; `fingerprints` are those of its datasets by name.
+
+        Kept for who asks again with the same ones: a hundred thousand ids take a second.
+        """
+        if self._by_id is None or self._by_id[0] != fingerprints:
+            found = {t.config.trial_id(fingerprints[t.config.dataset]): t for t in self._trials}
+            self._by_id = (dict(fingerprints), found)
+        return dict(self._by_id[1])
 
     def space(self, name: str) -> Space:
         """The space of that name; KeyError when there is none."""

@@ -291,8 +291,9 @@ class TrialConfig(Specification):
 
     def shape_key(self) -> tuple[tuple[str, Any], ...]:
         """What changes the shape of the computation; trials with equal keys can be trained in one pack."""
-        switches = ((f"{name}_on", getattr(self, name) > 0) for name in _SWITCHES)
-        return (*((name, getattr(self, name)) for name in _SHAPE), *switches)
+        values = self.__dict__
+        switches = [(f"{name}_on", values[name] > 0) for name in _SWITCHES]
+        return (*[(name, values[name]) for name in _SHAPE], *switches)
 
     def canonical(self) -> dict[str, Any]:
         """The fields that differ from their defaults, as JSON types.

@@ -44,6 +44,7 @@ class Members(Sequence[PackTrial]):
             if len(column) != len(ids):
                 raise ValueError(f"{name} has {len(column)} values for {len(ids)} members")
         self.ids, self.shared, self.varying = tuple(ids), dict(shared), dict(varying)
+        self._configs: tuple[TrialConfig, ...] | None = None
 
     @classmethod
     def of(cls, trials: Iterable[tuple[str, TrialConfig]]) -> Members:
@@ -58,10 +59,7 @@ class Members(Sequence[PackTrial]):
             else:
                 varying[name] = column
         made = cls(ids, shared, varying)
-        made.__dict__["_all"] = tuple(
-            PackTrial.model_construct(trial_id=trial_id, config=config)
-            for trial_id, config in zip(ids, configs, strict=True)
-        )
+        made._configs = configs
         return made
 
     def columns(self) -> dict[str, list[Any]]:
@@ -99,14 +97,19 @@ class Members(Sequence[PackTrial]):
 
     @cached_property
     def _first(self) -> PackTrial:
-        return self.__dict__["_all"][0] if "_all" in self.__dict__ else self._member(0)
+        return self._member(0)
 
     @cached_property
     def _all(self) -> tuple[PackTrial, ...]:
         return tuple(self._member(row) for row in range(len(self)))
 
     def _member(self, row: int) -> PackTrial:
-        config = TrialConfig(**self.shared, **{name: column[row] for name, column in self.varying.items()})
+        if self._configs is not None:
+            config = self._configs[row]
+        else:
+            config = TrialConfig(
+                **self.shared, **{name: column[row] for name, column in self.varying.items()}
+            )
         return PackTrial.model_construct(trial_id=self.ids[row], config=config)
 
     @classmethod

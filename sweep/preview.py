@@ -81,7 +81,7 @@ def preview(
     check_objectives(study, found)
     prints = fingerprints(study, found)
     planned = study.trials()
-    trials = [(trial.config.trial_id(prints[trial.config.dataset]), trial) for trial in planned]
+    trials = list(study.trials_by_id(prints).items())
     at_once = workers or (4 if gpu else len(os.sched_getaffinity(0)))
     resources = Resources(
         device="cuda" if gpu else "cpu", workers=at_once, memory_bytes=_ASSUMED_MEMORY, compile=None

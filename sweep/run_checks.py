@@ -52,7 +52,7 @@ def check_environments(study: Study) -> None:
 
 def trials_by_id(study: Study, prints: Mapping[str, str]) -> dict[str, PlannedTrial]:
     """The study's trials by their ids; `prints` are the fingerprints of its datasets."""
-    return {trial.config.trial_id(prints[trial.config.dataset]): trial for trial in study.trials()}
+    return study.trials_by_id(prints)
 
 
 def planned_packs(store: SweepStore) -> list[PackSpec]:

@@ -220,7 +220,7 @@ class SweepStore:
             if name.endswith(".json")
         ]
 
-    def write_trials(self, rows: pd.DataFrame) -> None:
+    def write_trials(self, rows: pd.DataFrame | Mapping[str, Sequence[Any]]) -> None:
         """Replace the table of trials (`schema.TRIALS`, at least trial_id, pack_id and status)."""
         self._check_owned()
         trials.write_trials(self.layout, rows)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweep.errors import StoreError, UsageError
@@ -22,37 +23,38 @@ _LOOKED_AT = ("trial_id", "pack_id", "attempts", *_OUTCOME_FIELDS)
 _ENDED = ("finished", "diverged")
 
 
-def write_trials(layout: Layout, trials: pd.DataFrame) -> None:
+def write_trials(layout: Layout, trials: pd.DataFrame | Mapping[str, Sequence[Any]]) -> None:
     """Replace the table. Only for the owner of the sweep. Raises UsageError for columns that do not fit."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    missing = [name for name in ("trial_id", "pack_id", "status") if name not in trials.columns]
+    missing = [name for name in ("trial_id", "pack_id", "status") if name not in trials]
     if missing:
         raise UsageError(
             f"trials: column {missing[0]!r} is missing; a row needs trial_id, pack_id and status."
         )
-    repeated = trials["trial_id"][trials["trial_id"].duplicated()]
-    if len(repeated):
-        raise UsageError(f"trials: trial_id {repeated.iloc[0]!r} is there twice; give one row a trial.")
+    count = len(trials["trial_id"])
+    if len(set(trials["trial_id"])) < count:
+        repeated = Counter(trials["trial_id"]).most_common(1)[0][0]
+        raise UsageError(f"trials: trial_id {repeated!r} is there twice; give one row a trial.")
     wrong = sorted(set(trials["status"]) - set(STATUSES))
     if wrong:
         raise UsageError(f"trials: status {wrong[0]!r}: it must be one of {', '.join(STATUSES)}.")
     arrays, names = [], []
     for field in arrow_schema("trials"):
-        column: Any = trials[field.name] if field.name in trials.columns else None
+        column: Any = trials.get(field.name)
         try:
             if column is None:
                 given = layout.name if field.name == "sweep" else None
-                arrays.append(pa.array([given] * len(trials), field.type))
+                arrays.append(pa.array([given] * count, field.type))
             else:
                 arrays.append(_arrow(column, field.type))
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise UsageError(f"trials: column {field.name!r}: {error}; it must be {field.type}.") from error
         names.append(field.name)
-    for name in trials.columns:
+    for name in trials:
         if name not in names:  # a hyperparameter of a version to come
-            arrays.append(pa.array(trials[name].tolist(), from_pandas=True))
+            arrays.append(pa.array(list(trials[name]), from_pandas=True))
             names.append(str(name))
     sink = io.BytesIO()
     pq.write_table(pa.table(arrays, names=names), sink, compression="zstd", write_page_checksum=True)
@@ -164,15 +166,16 @@ def _typed(trials: pd.DataFrame) -> pd.DataFrame:
     return trials
 
 
-def _arrow(column: pd.Series[Any], kind: Any) -> Any:
+def _arrow(column: Any, kind: Any) -> Any:
     """A column as an array of that type; None, NaN and NA are null. Raises what pyarrow raises for other types."""
     import numpy as np
     import pyarrow as pa
 
-    numeric = isinstance(column.dtype, np.dtype) and column.dtype.kind in "if"
+    dtype = getattr(column, "dtype", None)
+    numeric = isinstance(dtype, np.dtype) and dtype.kind in "if"
     if numeric and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         return pa.array(column.to_numpy(), from_pandas=True).cast(kind)
-    values = column.tolist()
+    values = column if dtype is None else column.tolist()
     if pa.types.is_integer(kind):
         # By way of what they are: an array of that type at once would cut 0.5 down to 0.
         return pa.array(values, from_pandas=True).cast(kind)
