@@ -24,6 +24,7 @@ from sweep.checkpoints import Checkpoints
 from sweep.dataset_making import open_dataset
 from sweep.errors import StoppedError, SweepError
 from sweep.learner import learner_shape, member_hypers
+from sweep.outage import WAIT_SECONDS, Outage
 from sweep.pack_evaluation import PackEvaluation
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
@@ -31,7 +32,7 @@ from sweep.policies import target_policy
 from sweep.probing import PackProbes
 from sweep.stop_watch import StopWatch, stop_reason
 from sweep.stopwatch import Stopwatch
-from sweep.store import SweepStore
+from sweep.store import SweepStore, files
 
 if TYPE_CHECKING:
     from agents.data import Dataset
@@ -56,11 +57,13 @@ def train_pack(
 
     `about` is added to the attempt's record. `on_report` is called about once a second and after each
     evaluation, whose rows are committed first. Raises SupersededError where another process has taken the
-    pack over, StoppedError where the sweep is asked to stop, StoreError for a full disk, DatasetError for a dataset
-    that is not the planned one.
+    pack over, StoppedError where the sweep is asked to stop, StoreError for a full disk or an object store that is
+    away for too long (`sweep.outage`), DatasetError for a dataset that is not the planned one.
     """
     # Killed between its result and telling Ray of it, a pack is given to a new process: nothing is left to do.
-    if (result := store.result(spec.pack_id)) is not None:
+    with files.patience(WAIT_SECONDS):
+        result = store.result(spec.pack_id)
+    if result is not None:
         return result
     if (reason := stop_reason(store)) is not None:
         raise StoppedError(reason)
@@ -118,8 +121,11 @@ class _Loop:
         self.watch = Stopwatch()
         self.flush_seconds = _FIRST_FLUSH_SECONDS
         self.return_mean = float("nan")
+        self.outage = Outage(f"pack {spec.pack_id!r}")
+        self.owes_checkpoint = False
         self.reported, self.reported_step = time.monotonic(), 0
-        self.resume_step, self.attempt, self.writer = self._begin(about)
+        with files.patience(WAIT_SECONDS):
+            self.resume_step, self.attempt, self.writer = self._begin(about)
 
     def run(self) -> dict[str, Any]:
         with closing(PackEvaluation(self.spec, self.pack)) as self.evaluation, StopWatch(self.store) as stop:
@@ -132,13 +138,12 @@ class _Loop:
                 self._record(self.pack.step)
                 if self._checkpoint_due():
                     self._checkpoint()
-                elif self.writer.due(seconds=self.flush_seconds):
-                    self.writer.flush()
+                elif self.writer.due(seconds=self.flush_seconds) and self._commit(self.writer.flush):
                     # Soon at first, so that whoever looks sees something; then in fewer, larger segments.
                     self.flush_seconds = min(2 * self.flush_seconds, _MOST_FLUSH_SECONDS)
                 self._report(evaluated=False)
                 if stop.reason is not None and self.pack.step < self.spec.train_steps:
-                    self._checkpoint()
+                    self._checkpoint(insist=True)
                     raise StoppedError(stop.reason)
         return self._finish()
 
@@ -215,27 +220,41 @@ class _Loop:
             self.return_mean = float(np.nanmean(columns["return_mean"][rows]))
             if self.spec.scheduler != "fifo":
                 # The scheduler may end this process at the report: what it decides on must be in the store.
-                self._checkpoint()
+                self._checkpoint(insist=True)
             self._report(evaluated=True)
 
     def _checkpoint_due(self) -> bool:
         waited = time.monotonic() - self.checkpointed_at
         return (
-            self.pack.step % self.protocol.checkpoint_every_steps == 0
+            self.owes_checkpoint
+            or self.pack.step % self.protocol.checkpoint_every_steps == 0
             or waited >= self.protocol.checkpoint_every_seconds
         )
 
-    def _checkpoint(self) -> None:
-        """Rows first, then the state: a checkpoint never knows of rows that the store does not have."""
+    def _commit(self, commit: Callable[[], object]) -> bool:
+        """Whether the store took it; where it is away, training goes on from memory."""
+        return self.outage.commits(commit, self.writer.bytes_pending)
+
+    def _checkpoint(self, *, insist: bool = False) -> None:
+        """Postponed while the store is away, unless `insist`: then training waits for it."""
         with self.watch("store"):
-            next_seq = self.writer.flush()
-            state = {
-                "pack": self.pack.state_dict(),
-                "seconds": dict(self.watch.seconds),
-                "watermark": {"attempt": self.attempt, "next_seq": next_seq, "step": self.pack.step},
-            }
-            self.checkpoints.save(self.attempt, self.pack.step, state)
+            if insist:
+                self.outage.insist(self._save)
+            elif not self._commit(self._save):
+                self.owes_checkpoint = True
+                return
+        self.owes_checkpoint = False
         self.checkpointed_at = time.monotonic()
+
+    def _save(self) -> None:
+        """Rows first, then the state: a checkpoint never knows of rows that the store does not have."""
+        next_seq = self.writer.flush()
+        state = {
+            "pack": self.pack.state_dict(),
+            "seconds": dict(self.watch.seconds),
+            "watermark": {"attempt": self.attempt, "next_seq": next_seq, "step": self.pack.step},
+        }
+        self.checkpoints.save(self.attempt, self.pack.step, state)
 
     def _report(self, *, evaluated: bool) -> None:
         now = time.monotonic()
@@ -260,7 +279,7 @@ class _Loop:
         )
 
     def _finish(self) -> dict[str, Any]:
-        self._checkpoint()
+        self._checkpoint(insist=True)
         seconds = {name: round(value, 3) for name, value in self.watch.seconds.items()}
         trials: dict[str, Any] = {}
         for trial_id, diverged in zip(self.spec.trials, self.pack.diverged_at.tolist(), strict=True):
@@ -278,5 +297,5 @@ class _Loop:
             "compiled": self.pack.compiled,
             "device": self.pack.device_name,
         }
-        self.store.finish_pack(self.spec.pack_id, result)
+        self.outage.insist(lambda: self.store.finish_pack(self.spec.pack_id, result))
         return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sweep.errors import SupersededError, UsageError
 from sweep.store import files, segments
@@ -42,6 +42,7 @@ class SegmentWriter:
         self._pack_id, self._attempt, self._resume_step = pack_id, attempt, resume_step
         self._next_seq = next_seq
         self._pending: dict[Table, list[Any]] = {"metrics": [], "spectra": []}
+        self._sealed: dict[Table, _Sealed] = {}
         self._flushed = time.monotonic()
         table: Table
         for table in ("metrics", "spectra"):
@@ -58,6 +59,11 @@ class SegmentWriter:
     def rows_pending(self) -> int:
         """Rows of either table that wait for a flush."""
         return sum(batch.num_rows for batches in self._pending.values() for batch in batches)
+
+    @property
+    def bytes_pending(self) -> int:
+        """Their size in memory."""
+        return sum(batch.nbytes for batches in self._pending.values() for batch in batches)
 
     def due(self, rows: int = 8192, seconds: float = 30.0) -> bool:
         """Whether so many rows wait, or any have waited so long, that a flush is worth while."""
@@ -79,14 +85,15 @@ class SegmentWriter:
     def flush(self) -> int:
         """Commit what is pending, durably, and return the next segment's number; no rows, no file.
 
-        Raises SupersededError where a newer attempt exists, and StoreError, for instance for a full disk:
-        then the rows are still pending and a later flush tries again.
+        Raises SupersededError where a newer attempt exists, and StoreError, for instance for a full disk or an object
+        store that is away: then the rows are still pending and a later flush tries again.
         """
         if self._packs.superseded(self._pack_id, self._attempt):
             self._superseded()
         table: Table
         for table in ("spectra", "metrics"):
-            if self._pending[table]:
+            # Twice where an earlier flush failed: what it tried to write, then what came since.
+            while self._pending[table]:
                 self._commit(table)
         self._flushed = time.monotonic()
         return self._next_seq
@@ -99,9 +106,27 @@ class SegmentWriter:
             self._pending[table].append(batch)
 
     def _commit(self, table: Table) -> None:
+        sealed = self._sealed.get(table) or self._seal(table)
+        path = self._layout.hot(table, self._pack_id) / str(SegmentName(self._attempt, sealed.seq))
+        try:
+            committed = files.put_if_absent(path, sealed.data, contested=False)
+        except FileNotFoundError:
+            # The folder is gone: the pack was finished by another attempt and has been compacted.
+            self._superseded()
+        if not committed:
+            raise UsageError(
+                f"{path}: it exists already: next_seq {sealed.seq} has been used by this attempt; give "
+                "segment_writer the number that the last flush returned, or start a new attempt."
+            )
+        del self._pending[table][: sealed.batches], self._sealed[table]
+
+    def _seal(self, table: Table) -> _Sealed:
+        """Settle what the next segment is. It stays so until it is committed: a write whose reply was lost may have
+        succeeded, and is recognised by its bytes."""
         import pyarrow as pa
 
-        rows = pa.concat_tables(self._pending[table])
+        batches = self._pending[table]
+        rows = pa.concat_tables(batches)
         steps = rows.column("step").to_numpy()
         info = SegmentInfo(
             pack_id=self._pack_id,
@@ -112,19 +137,9 @@ class SegmentWriter:
             first_step=int(steps.min()),
             last_step=int(steps.max()),
         )
-        path = self._layout.hot(table, self._pack_id) / str(SegmentName(self._attempt, self._next_seq))
-        try:
-            committed = files.put_if_absent(path, segments.encode(rows, info), contested=False)
-        except FileNotFoundError:
-            # The folder is gone: the pack was finished by another attempt and has been compacted.
-            self._superseded()
-        if not committed:
-            raise UsageError(
-                f"{path}: it exists already: next_seq {self._next_seq} has been used by this attempt; give "
-                "segment_writer the number that the last flush returned, or start a new attempt."
-            )
-        self._pending[table] = []
+        self._sealed[table] = _Sealed(self._next_seq, segments.encode(rows, info), len(batches))
         self._next_seq += 1
+        return self._sealed[table]
 
     def _superseded(self) -> None:
         raise SupersededError(
@@ -133,6 +148,14 @@ class SegmentWriter:
             "stop "
             "and leave the pack to that one."
         )
+
+
+class _Sealed(NamedTuple):
+    """A segment that is to be committed: its number, its bytes, and how many of the pending batches are in it."""
+
+    seq: int
+    data: bytes
+    batches: int
 
 
 def _as_table(table: Table, rows: Rows, attempt: int) -> Any:
