@@ -23,6 +23,8 @@ def ended(summary: RunSummary, root: Path, tracking_uri: str | None) -> tuple[st
         state, kind = "finished", "success"
     elif summary.stopped is not None:
         state, kind = "stopped", "warning"
+    elif not failed:
+        state, kind = "ended, with trials that are still planned", "success"
     else:
         state, kind = f"ended with {failed} failure{'' if failed == 1 else 's'}", "failure"
     counts = ", ".join(f"{count} {status}" for status, count in sorted(summary.trials.items()))

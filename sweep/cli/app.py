@@ -10,7 +10,7 @@ from rich.console import Console
 
 from agents.errors import AgentError
 from search_spaces import SpecificationError
-from sweep.cli import analyze, data, power, results, running, standing, studies, tables
+from sweep.cli import analyze, data, diff, power, results, retry, running, standing, studies, tables
 from sweep.cli.common import AROUND
 from sweep.errors import SweepError
 
@@ -33,7 +33,7 @@ def build_app() -> typer.Typer:
         epilog="Exit status: 0 done, 1 failed, 2 asked for wrongly (nothing was started).",
     )
     app.callback()(_top)
-    for module in (studies, power, running, results, tables, analyze, standing):
+    for module in (studies, power, running, retry, results, tables, diff, analyze, standing):
         module.register(app)
     app.add_typer(data.app, name="data", rich_help_panel=AROUND)
     for extension in entry_points(group="rankscope.commands"):

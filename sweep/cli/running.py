@@ -140,7 +140,7 @@ def run_and_tell(
     only: frozenset[str] | None = None,
     as_json: bool = False,
 ) -> None:
-    """Run a sweep, or `only` some of its packs, and say how it ended. Exits with 1 where it is not complete."""
+    """Run a sweep, or `only` some of its packs, and say how it ended. Exits with 1 where those are not all done."""
     from rich.console import Console
 
     from sweep.cli.display import TerminalDisplay
@@ -158,7 +158,8 @@ def run_and_tell(
         print_json(summary.__dict__)
     else:
         _print_summary(summary, root)
-    if not summary.complete:
+    chosen_are_done = only is not None and summary.trained_packs == len(only) and not summary.failures
+    if not (summary.complete or chosen_are_done):
         raise typer.Exit(1)
 
 
