@@ -10,8 +10,10 @@ from typing import Any
 
 from agents.errors import AgentError
 from sweep.errors import StoppedError, SupersededError, SweepError
+from sweep.node_folder import node_folder
 from sweep.plan import PackSpec
 from sweep.store import Store, SweepStore, files
+from sweep.store.places import root_place
 
 __all__ = ["run_pack_trial"]
 
@@ -25,7 +27,7 @@ def run_pack_trial(config: dict[str, Any]) -> None:
     from ray import tune
 
     spec = PackSpec.model_validate_json(config["pack"])
-    root = Path(config["root"])
+    root = root_place(config["root"])
     store = Store(root).sweep(config["sweep"])
     try:
         result = _train(spec, store, root)
@@ -53,8 +55,8 @@ def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
 
     if spec.compile:
         # Kernels are compiled for one kind of processor, so the cache is the machine's and not the shared root's
-        # business; under the root it is found again by the next run.
-        cache = root / "cache" / "compiled"
+        # business; under the root it is found again by the next run, and of a bucket it is the node's own.
+        cache = node_folder(root) / "cache" / "compiled"
         files.make_folder(cache)
         use_compile_cache(cache)
     prepare_process(spec.threads, spec.precision)
@@ -86,6 +88,7 @@ def _device(spec: PackSpec) -> str:
 
 
 def _about(spec: PackSpec) -> dict[str, Any]:
+    import ray
     import torch
 
     from agents.compilation import why_not_compile
@@ -94,6 +97,8 @@ def _about(spec: PackSpec) -> dict[str, Any]:
     return {
         "host": socket.gethostname(),
         "pid": os.getpid(),
+        # Several nodes can be on one host, and an address can be another machine's tomorrow.
+        "node": ray.get_runtime_context().get_node_id(),
         "threads": spec.threads,
         "torch": torch.__version__,
         # Where compilation was switched off nobody needs to be told.

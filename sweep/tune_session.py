@@ -153,13 +153,14 @@ def train_packs(
 ) -> dict[str, str]:
     """Run `packs` as Tune trials, the longest first, to the end of each; returns why packs have no result.
 
-    A worker that dies is started again up to three times and goes on from its pack's last checkpoint. The
-    reasons are in the store too, as failures, unless its disk was too full for that. Once the supervisor says
+    A worker that dies is started again and goes on from its pack's last checkpoint, up to three times and what
+    is forgiven it (`sweep.forgiving`). The reasons are in the store too, as failures, unless its disk was too full for that. Once the supervisor says
     that the run is to stop, those that train checkpoint and end, and no other begins: they have no result, and
     have not failed.
     """
     from ray import tune
 
+    from sweep.forgiving import Forgiving
     from sweep.trainable import run_pack_trial
     from sweep.tune_watch import EndOfRun, PackProcesses
 
@@ -193,7 +194,7 @@ def train_packs(
                 storage_path=scratch,
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
                 verbose=0,
-                callbacks=[PackProcesses(supervisor, by_json)],
+                callbacks=[PackProcesses(supervisor, by_json), Forgiving(store, by_json)],
                 stop=end,
             ),
         )
