@@ -154,9 +154,9 @@ def train_packs(
     """Run `packs` as Tune trials, the longest first, to the end of each; returns why packs have no result.
 
     A worker that dies is started again and goes on from its pack's last checkpoint, up to three times and what
-    is forgiven it (`sweep.forgiving`). The reasons are in the store too, as failures, unless its disk was too full for that. Once the supervisor says
-    that the run is to stop, those that train checkpoint and end, and no other begins: they have no result, and
-    have not failed.
+    is forgiven it (`sweep.forgiving`). The reasons are in the store too, as failures, unless its disk was too
+    full for that. Once the supervisor says that the run is to stop, those that train checkpoint and end, and no
+    other begins: they have no result, and have not failed.
     """
     from ray import tune
 
