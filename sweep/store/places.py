@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ __all__ = ["SCHEMES", "is_local", "root_place"]
 SCHEMES = ("s3", "gs")
 """The object stores that a root can be on."""
 
+_CLIENTS = {"s3": "s3fs", "gs": "gcsfs"}
 # Other processes write there: what was listed a moment ago is no longer true. Trying again is `faults`' business.
 _S3_CLIENT = {"connect_timeout": 5, "read_timeout": 30, "retries": {"total_max_attempts": 1}}
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -24,7 +26,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def root_place(root: str | os.PathLike[str]) -> Path:
     """The root as a path: a `pathlib.Path`, or for a URL a `upath.UPath`, which has what the store uses of one.
 
-    Raises UsageError for an empty root and for schemes that cannot be written safely.
+    Raises UsageError for an empty root, for schemes that cannot be written safely, and where a store's client is not
+    installed.
     """
     if not isinstance(root, str) and not isinstance(root, Path):
         return root  # type: ignore[return-value]  # a place already
@@ -34,6 +37,12 @@ def root_place(root: str | os.PathLike[str]) -> Path:
         if scheme not in SCHEMES or not rest.strip("/"):
             allowed = ", ".join(f"{scheme}://bucket/folder" for scheme in SCHEMES)
             raise UsageError(f"root {text!r}: it must be a folder, a mounted one, or one of {allowed}.")
+        client = _CLIENTS[scheme]
+        if find_spec(client) is None:
+            raise UsageError(
+                f"root {text!r}: {scheme}:// needs {client}, which is not installed: pip install {client}, or install "
+                "rankscope again with its dependencies."
+            )
         from upath import UPath
 
         place: Path = UPath(text.rstrip("/"), **_OPTIONS[scheme])
