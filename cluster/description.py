@@ -39,15 +39,18 @@ def _check_variable(name: str) -> str:
 
 
 def _no_password(uri: str) -> str:
-    if urlsplit(uri).password is not None:
-        raise ValueError(
+    if "@" in urlsplit(uri).netloc and urlsplit(uri).password is not None:
+        # Without the value, which would end up in a terminal or a log.
+        raise refusal(
+            (),
             "holds a password, and a description holds none. Leave it out; where it is to come from is named "
-            "under `secrets`"
+            "under `secrets`",
         )
     return uri
 
 
 def _check_root(root: str) -> str:
+    _no_password(root)
     scheme, separator, rest = root.partition("://")
     if separator and (scheme not in _SCHEMES or not rest.strip("/")):
         raise ValueError("must be s3://bucket/folder, gs://bucket/folder, or the path of a shared mount")
@@ -137,7 +140,7 @@ class Mlflow(Specification):
 
     uri: Uri = "http://mlflow:5000"
     database: Uri = "postgresql://mlflow@postgres:5432/mlflow"
-    artifacts: Text = "s3://mlflow"
+    artifacts: Uri = "s3://mlflow"
     allowed_hosts: tuple[Text, ...] = ("localhost:*", "127.0.0.1:*", "mlflow:*")
     """What browsers and clients may call the server, with the port or `:*`; it refuses all else."""
 
