@@ -223,10 +223,10 @@ def test_a_root_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_object_store_is_refused_with_the_stores_own_words() -> None:
-    (finding,) = look("s3://bucket/sweeps").values()
+def test_a_root_that_can_be_none_is_refused_with_the_stores_own_words() -> None:
+    (finding,) = look("ftp://host/sweeps").values()
     assert finding.state == "bad"
-    assert "s3:// is not supported yet" in finding.found
+    assert "root 'ftp://host/sweeps': it must be a folder" in finding.found
 
 
 def test_a_file_in_place_of_the_root_is_bad(tmp_path: Path) -> None:
