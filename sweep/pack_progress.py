@@ -22,7 +22,7 @@ from sweep.pack_report import Report
 from sweep.store import SweepStore, files
 from sweep.store.places import is_local
 
-__all__ = ["read_json", "read_progress", "write_json", "write_progress"]
+__all__ = ["progress_path", "read_json", "read_progress", "write_json", "write_progress"]
 
 _SECONDS_BETWEEN_OBJECTS = 10.0
 _sent: dict[str, tuple[float, threading.Thread]] = {}
@@ -31,7 +31,7 @@ _sent: dict[str, tuple[float, threading.Thread]] = {}
 
 def write_progress(store: SweepStore, report: Report) -> None:
     """Replace the pack's progress file; on an object store at most every 10 s, and without waiting for it."""
-    path = _path(store, report.pack_id)
+    path = progress_path(store, report.pack_id)
     about = {
         k: None if isinstance(v, float) and math.isnan(v) else v
         for k, v in dataclasses.asdict(report).items()
@@ -53,7 +53,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def read_progress(store: SweepStore, pack_id: str) -> dict[str, Any] | None:
     """What the pack's process last said, with `updated` in unix seconds; None if nothing yet."""
-    return read_json(_path(store, pack_id))
+    return read_json(progress_path(store, pack_id))
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
@@ -79,5 +79,6 @@ def _send(path: Path, value: dict[str, Any]) -> None:
     thread.start()
 
 
-def _path(store: SweepStore, pack_id: str) -> Path:
+def progress_path(store: SweepStore, pack_id: str) -> Path:
+    """Where the pack's process says how far it is."""
     return store.layout.folder / "progress" / f"{store.layout.pack(pack_id).name}.json"

@@ -27,6 +27,7 @@ from sweep.reach import check_nodes, fits
 from sweep.run_checks import check_environments, check_sweep
 from sweep.run_plan import plan_sweep
 from sweep.store import Store, SweepStore
+from sweep.store.files import check_conditional_writes
 from sweep.store.layout import Layout, checked_name
 from sweep.store.places import root_place
 from sweep.supervisor import Supervisor
@@ -156,6 +157,8 @@ def _run(
         display.say(f"stalled: {sentence}")
         messenger.send(*stalled(store.name, root, sentence))
 
+    if caution := check_conditional_writes(root):
+        display.say(caution)
     with store.lock():
         if found is None or store.sweep_record() is not None:
             found = check_sweep(store, study, root, options.scheduler)

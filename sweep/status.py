@@ -7,12 +7,16 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
+from sweep.errors import CorruptSegmentError
 from sweep.members import shared_config
-from sweep.pack_progress import read_progress
+from sweep.pack_progress import progress_path, read_json
 from sweep.store import SweepStore
 from sweep.store.places import is_local
+from sweep.store.standings import Standing, read_side_by_side
 
 __all__ = [
     "PackStatus",
@@ -27,6 +31,8 @@ __all__ = [
 _SILENT_SECONDS = 120.0
 _FEW_BYTES = 64 * 2**20
 """Rows that are read and checked in a tenth of a second."""
+_MANY_FILES = 5000
+"""Segments whose ends are read in half a second."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +83,9 @@ class SweepStatus:
 
 
 def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
-    """Read the status; `deep` reads all rows to find damage, else sizes and footers only where there are many."""
+    """Read the status; `deep` reads all rows to find damage, where there are many sizes and footers are read else."""
     packs = read_packs(store)
-    trials = store.trials()
+    trials = store.trials(["spaces", "status"])
     record = store.sweep_record() or {}
     # In the study's order.
     per_space: dict[str, Counter[str]] = {space: Counter() for space in record.get("spaces", [])}
@@ -96,70 +102,120 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
         packs=tuple(packs),
         spaces={space: dict(counts) for space, counts in per_space.items()},
         trials=dict(Counter(trials["status"])),
-        corrupt=tuple(str(error) for error in store.corrupt_segments(deep=deep or _few_rows(store))),
+        corrupt=tuple(str(error) for error in _damage(store, deep)),
         seconds_left=left,
         mirror=_mirror(store),
         totals=totals,
-        seconds=_seconds(store),
+        seconds=store.seconds_spent(),
         stop=None if packs and all(pack.state == "done" for pack in packs) else store.stop_request(),
     )
 
 
 def read_packs(store: SweepStore) -> list[PackStatus]:
-    """Every planned pack, in the plan's order."""
-    done, failures, now = store.packs_done(), store.failures(), time.time()
-    running = store.owner() is not None
-    found = []
-    for plan in store.plans():
-        for pack_id, spec in plan["packs"].items():
-            found.append(
-                _pack(store, pack_id, spec, pack_id in done, failures.get(pack_id, []), running, now)
-            )
-    return found
+    """Every planned pack, in the plan's order.
+
+    Of packs that are done, or have not begun, no file is opened: one listing tells.
+    """
+    plan, standings = _outlines(store), store.standings()
+    begun = {one.pack_id: standings[one.pack_id] for one in plan if one.pack_id in standings}
+    news = _read_news(store, {pack_id: standing for pack_id, standing in begun.items() if not standing.done})
+    running, now = store.owner() is not None, time.time()
+    return [_pack(one, begun.get(one.pack_id), news.get(one.pack_id, _News()), running, now) for one in plan]
 
 
 def eager_because(store: SweepStore) -> str | None:
     """Why the pack that was started last could not be compiled; None where it could, or was not to be."""
+    folder = store.layout.pack
     last = [
-        attempts[-1] for plan in store.plans() for pack in plan["packs"] if (attempts := store.attempts(pack))
+        folder(pack_id) / standing.attempts[standing.newest]
+        for pack_id, standing in store.standings().items()
+        if standing.attempts
     ]
-    newest = max(last, key=lambda attempt: float(attempt.get("started", 0.0)), default={})
+    newest = max(
+        (about for about in read_side_by_side(last) if about),
+        key=lambda attempt: float(attempt.get("started", 0.0)),
+        default={},
+    )
     return newest.get("eager_because")
 
 
-def _pack(
-    store: SweepStore,
-    pack_id: str,
-    spec: Mapping[str, Any],
-    done: bool,
-    failures: list[dict[str, Any]],
-    running: bool,
-    now: float,
-) -> PackStatus:
-    steps = int(shared_config(spec["members"])["train_steps"])
-    base: dict[str, Any] = {
-        "pack_id": pack_id,
-        "trials": len(spec["trials"]),
-        "train_steps": steps,
-        "work": float(spec["work"]),
+class _Outline(NamedTuple):
+    """What the plan says of a pack, as far as it matters here."""
+
+    pack_id: str
+    trials: int
+    train_steps: int
+    work: float
+
+
+_known_outlines: WeakKeyDictionary[SweepStore, list[list[_Outline]]] = WeakKeyDictionary()
+"""By generation: a display looks every few seconds, and plans never change."""
+
+
+def _outlines(store: SweepStore) -> list[_Outline]:
+    known = _known_outlines.setdefault(store, [])
+    if len(known) != store.generations():
+        known[:] = [
+            [
+                _Outline(
+                    pack_id,
+                    len(spec["trials"]),
+                    int(shared_config(spec["members"])["train_steps"]),
+                    float(spec["work"]),
+                )
+                for pack_id, spec in plan["packs"].items()
+            ]
+            for plan in store.plans()
+        ]
+    return [outline for generation in known for outline in generation]
+
+
+class _News(NamedTuple):
+    """What the files of a pack that is not done say: its newest attempt, newest failure, and its process."""
+
+    attempt: Mapping[str, Any] = {}
+    failure: Mapping[str, Any] = {}
+    said: Mapping[str, Any] = {}
+
+
+def _read_news(store: SweepStore, packs: Mapping[str, Standing]) -> dict[str, _News]:
+    folder = store.layout.pack
+    wanted: list[tuple[str, str, Path]] = []
+    for pack_id, standing in packs.items():
+        if standing.attempts:
+            wanted.append((pack_id, "attempt", folder(pack_id) / standing.attempts[standing.newest]))
+        if standing.failed:
+            wanted.append((pack_id, "failure", folder(pack_id) / standing.failures[max(standing.failures)]))
+    found: dict[str, dict[str, Any]] = {pack_id: {} for pack_id in packs}
+    contents = read_side_by_side([path for *_, path in wanted])
+    for (pack_id, kind, _), content in zip(wanted, contents, strict=True):
+        found[pack_id][kind] = content or {}
+    said = read_side_by_side([progress_path(store, pack_id) for pack_id in packs], read_json)
+    return {
+        pack_id: _News(**found[pack_id], said=words or {}) for pack_id, words in zip(packs, said, strict=True)
     }
-    if done:
-        return PackStatus(state="done", step=steps, **base)
-    attempts = store.attempts(pack_id)
-    said = read_progress(store, pack_id) or {}
-    # A failure past the newest attempt is one of a process that could not even begin.
-    if failures and failures[-1]["attempt"] >= len(attempts) - 1:
-        base.update(attempts=len(attempts), error=failures[-1]["reason"])
-        return PackStatus(state="failed", step=int(said.get("step", 0)), **base)
-    if not attempts:
+
+
+def _pack(one: _Outline, standing: Standing | None, news: _News, running: bool, now: float) -> PackStatus:
+    base: dict[str, Any] = one._asdict()
+    if standing is None:
         return PackStatus(state="planned", step=0, **base)
-    base.update(attempts=len(attempts), eager_because=attempts[-1].get("eager_because"))
-    fresh = now - max(said.get("updated", 0.0), attempts[-1].get("started", 0.0)) < _SILENT_SECONDS
+    if standing.done:
+        return PackStatus(state="done", step=one.train_steps, **base)
+    step = int(news.said.get("step", 0))
+    # A failure past the newest attempt is one of a process that could not even begin.
+    if standing.failed and news.failure:
+        base.update(attempts=len(standing.attempts), error=news.failure["reason"])
+        return PackStatus(state="failed", step=step, **base)
+    if not standing.attempts:
+        return PackStatus(state="planned", step=0, **base)
+    base.update(attempts=len(standing.attempts), eager_because=news.attempt.get("eager_because"))
+    fresh = now - max(news.said.get("updated", 0.0), news.attempt.get("started", 0.0)) < _SILENT_SECONDS
     state = "planned" if not running else "running" if fresh else "silent"
     return PackStatus(
         state=state,
-        step=int(said.get("step", 0)),
-        steps_per_second=said.get("steps_per_second") if state == "running" else None,
+        step=step,
+        steps_per_second=news.said.get("steps_per_second") if state == "running" else None,
         **base,
     )
 
@@ -191,26 +247,21 @@ def seconds_left(packs: list[PackStatus]) -> float | None:
     return left / pace if pace else None
 
 
-def _seconds(store: SweepStore) -> dict[str, float]:
-    spent: Counter[str] = Counter()
-    for pack_id in store.packs_done():
-        # Counter adds whatever its values are, not only counts.
-        spent.update((store.result(pack_id) or {}).get("seconds", {}))
-    return dict(spent.most_common())
-
-
-def _few_rows(store: SweepStore) -> bool:
-    tables = ("hot", "hot-spectra", "metrics", "spectra")
+def _damage(store: SweepStore, deep: bool) -> list[CorruptSegmentError]:
+    """Damaged files. Without `deep`, all rows are read only where there are few, and only compacted ones are
+    looked at where there are very many files, or each is a request to an object store."""
+    if deep:
+        return store.corrupt_segments()
     if not is_local(store.layout.folder):
-        return False  # asking for the size of each is as slow as reading them
-    paths = (path for table in tables for path in (store.layout.folder / table).rglob("*.parquet"))
-    total = 0
-    for path in paths:
-        with contextlib.suppress(FileNotFoundError):  # compacted meanwhile
-            total += path.stat().st_size
-        if total > _FEW_BYTES:
-            return False
-    return True
+        return store.corrupt_segments(deep=False, segments_too=False)
+    count = size = 0
+    for table in ("hot", "hot-spectra", "metrics", "spectra"):
+        for path in (store.layout.folder / table).rglob("*.parquet"):
+            with contextlib.suppress(FileNotFoundError):  # compacted meanwhile
+                count, size = count + 1, size + path.stat().st_size
+            if count > _MANY_FILES:
+                return store.corrupt_segments(deep=False, segments_too=False)
+    return store.corrupt_segments(deep=size <= _FEW_BYTES)
 
 
 def _mirror(store: SweepStore) -> dict[str, Any]:

@@ -82,6 +82,14 @@ class Layout:
         return self.folder / "trials" / "trials.parquet"
 
     @property
+    def pack_seconds(self) -> Path:
+        """What the packs that are done spent their time on, as the driver last gathered it.
+
+        Readers of Parquet folders pass over names that begin with `_`.
+        """
+        return self.folder / "trials" / "_pack-seconds.json"
+
+    @property
     def packs(self) -> Path:
         """A folder a pack: attempts, result, failures."""
         return self.folder / "packs"

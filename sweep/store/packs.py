@@ -17,7 +17,7 @@ from typing import Any
 from sweep.errors import StoreError, SweepError, UsageError
 from sweep.store import files
 from sweep.store.layout import Layout
-from sweep.store.standings import ATTEMPT, FAILURE, standings
+from sweep.store.standings import ATTEMPT, FAILURE, read_side_by_side, standings
 
 __all__ = ["Packs"]
 
@@ -149,6 +149,20 @@ class Packs:
     def failures(self, pack_id: str) -> list[dict[str, Any]]:
         """The recorded failures of a pack, oldest first."""
         return self._numbered(pack_id, FAILURE)
+
+    def all_failures(self) -> dict[str, list[dict[str, Any]]]:
+        """Those of every pack that has any."""
+        numbered = [
+            (pack_id, number, self._layout.pack(pack_id) / name)
+            for pack_id, standing in standings(self._layout).items()
+            for number, name in standing.failures.items()
+        ]
+        found: dict[str, list[dict[str, Any]]] = {}
+        contents = read_side_by_side([path for *_, path in numbered])
+        for (pack_id, number, _), content in zip(numbered, contents, strict=True):
+            if content is not None:
+                found.setdefault(pack_id, []).append({**content, "attempt": number})
+        return found
 
     def failure(self, pack_id: str) -> dict[str, Any] | None:
         """Why the pack stands still: the failure of its newest attempt, or of one that could not begin."""

@@ -8,7 +8,7 @@ and files that must be opened are opened side by side.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,12 +55,19 @@ def standings(layout: Layout) -> dict[str, Standing]:
     return {pack_id: _standing(names[pack_id]) for pack_id in sorted(names)}
 
 
-def read_side_by_side(paths: Sequence[Path]) -> list[Any]:
-    """The JSON of each file, None for one that is not there."""
+def read_side_by_side(paths: Sequence[Path], read: Callable[[Path], Any] = files.read_json) -> list[Any]:
+    """What `read` makes of each file, None for one that is not there."""
+
+    def one(path: Path) -> Any:
+        try:
+            return read(path)
+        except FileNotFoundError:
+            return None
+
     if not paths or is_local(paths[0]):
-        return [_read(path) for path in paths]
+        return [one(path) for path in paths]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(_read, paths))
+        return list(pool.map(one, paths))
 
 
 def _standing(names: Sequence[str]) -> Standing:
@@ -69,10 +76,3 @@ def _standing(names: Sequence[str]) -> Standing:
         return dict(sorted(found.items()))
 
     return Standing(numbered(ATTEMPT), numbered(FAILURE), "result.json" in names)
-
-
-def _read(path: Path) -> Any:
-    try:
-        return files.read_json(path)
-    except FileNotFoundError:
-        return None

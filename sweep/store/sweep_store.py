@@ -212,6 +212,10 @@ class SweepStore:
             )
         return len(before)
 
+    def generations(self) -> int:
+        """How many plan generations there are, without reading them."""
+        return len([name for name in files.list_names(self.layout.plans) if name.endswith(".json")])
+
     def plans(self) -> list[dict[str, Any]]:
         """The plan generations, oldest first."""
         return [
@@ -224,6 +228,10 @@ class SweepStore:
         """Replace the table of trials (`schema.TRIALS`, at least trial_id, pack_id and status)."""
         self._check_owned()
         trials.write_trials(self.layout, rows)
+
+    def bring_up_to_date(self) -> None:
+        """Write what became of the trials into their table, so that who reads it need not open packs' results."""
+        trials.bring_up_to_date(self.layout)
 
     def compact(
         self, min_rows: int = 0, grace_seconds: float = 60.0, rows_per_part: int = 2_000_000
@@ -302,8 +310,7 @@ class SweepStore:
 
     def failures(self) -> dict[str, list[dict[str, Any]]]:
         """Recorded failures by pack, oldest first; packs that finished later are in it too."""
-        found = {pack: self._packs.failures(pack) for pack in self._packs.known()}
-        return {pack: failures for pack, failures in found.items() if failures}
+        return self._packs.all_failures()
 
     def spent(self) -> dict[str, Any] | None:
         """What all runs of the sweep together have used; None before any was counted."""
@@ -324,6 +331,10 @@ class SweepStore:
     def trials(self, columns: Collection[str] | None = None) -> pd.DataFrame:
         """One row a trial, as of now; all columns, or those that are named."""
         return trials.read_trials(self.layout, columns)
+
+    def seconds_spent(self) -> dict[str, float]:
+        """What the packs that are done spent their time on, the most first."""
+        return trials.seconds_spent(self.layout)
 
     def standings(self) -> dict[str, Standing]:
         """Of every pack that was started: its attempts, failures and whether it is done, from one listing."""
@@ -369,8 +380,11 @@ class SweepStore:
         """
         return tail.tail(self.layout, cursors, table, skip_corrupt=skip_corrupt)
 
-    def corrupt_segments(self, *, deep: bool = True) -> list[CorruptSegmentError]:
-        """Every damaged file of rows, an error each with `.path`. `deep` reads all, else sizes and ends."""
+    def corrupt_segments(self, *, deep: bool = True, segments_too: bool = True) -> list[CorruptSegmentError]:
+        """Every damaged file of rows, an error each with `.path`. `deep` reads all, else sizes and ends.
+
+        Without `segments_too` only of the compacted ones, which are few.
+        """
         found: list[CorruptSegmentError] = []
         try:
             current = manifest.latest(self.layout)
@@ -382,7 +396,7 @@ class SweepStore:
             except CorruptSegmentError as error:
                 found.append(error)
         table: Table
-        for table in ("metrics", "spectra"):
+        for table in ("metrics", "spectra") if segments_too else ():
             for pack_id in files.list_names(self.layout.hot_root(table)):
                 for segment in segments.list_segments(self.layout, table, pack_id):
                     try:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweep.errors import StoreError, UsageError
+from sweep.errors import CorruptSegmentError, StoreError, UsageError
 from sweep.store import files, lock
 from sweep.store.layout import Layout
 from sweep.store.schema import STATUSES, TRIALS, arrow_schema
@@ -16,7 +16,7 @@ from sweep.store.standings import Standing, read_side_by_side, standings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["read_trials", "write_trials"]
+__all__ = ["bring_up_to_date", "read_trials", "seconds_spent", "write_trials"]
 
 _OUTCOME_FIELDS = ("status", "final_step", "diverged_step", "error", "wall_seconds")
 _LOOKED_AT = ("trial_id", "pack_id", "attempts", *_OUTCOME_FIELDS)
@@ -86,6 +86,39 @@ def read_trials(layout: Layout, columns: Collection[str] | None = None) -> pd.Da
     now = _now(layout, {name: found.column(name).to_pylist() for name in _LOOKED_AT})
     names = found.column_names if columns is None else list(columns)
     return _typed(pd.DataFrame({name: now.get(name, _values(found, name)) for name in names}))
+
+
+def seconds_spent(layout: Layout) -> dict[str, float]:
+    """What the packs that are done spent their time on, the most first."""
+    total: Counter[str] = Counter()
+    for seconds in _pack_seconds(layout).values():
+        # Counter adds whatever its values are, not only counts.
+        total.update(seconds)
+    return dict(total.most_common())
+
+
+def bring_up_to_date(layout: Layout) -> None:
+    """Write what became of the trials into their table, and what packs spent beside it: who looks opens no results.
+
+    Only for the owner of the sweep.
+    """
+    write_trials(layout, read_trials(layout))
+    files.replace_json(layout.pack_seconds, _pack_seconds(layout))
+
+
+def _pack_seconds(layout: Layout) -> dict[str, dict[str, float]]:
+    """Seconds by pack, of those that are done."""
+    try:
+        known: dict[str, dict[str, float]] = files.read_json(layout.pack_seconds)
+    except (FileNotFoundError, CorruptSegmentError):  # it can be made again
+        known = {}
+    done = [pack_id for pack_id, standing in standings(layout).items() if standing.done]
+    news = [pack_id for pack_id in done if pack_id not in known]
+    results = read_side_by_side([layout.pack(pack_id) / "result.json" for pack_id in news])
+    fresh = {
+        pack_id: (result or {}).get("seconds", {}) for pack_id, result in zip(news, results, strict=True)
+    }
+    return {pack_id: known.get(pack_id, fresh.get(pack_id, {})) for pack_id in done}
 
 
 def _now(layout: Layout, table: dict[str, list[Any]]) -> dict[str, list[Any]]:
