@@ -36,7 +36,7 @@ def test_it_runs_as_a_user_and_installs_nothing_whose_hash_is_not_locked() -> No
     last_stage = dockerfile().rpartition("\nFROM ")[2]
     assert re.findall(r"^USER (\S+)$", last_stage, re.MULTILINE) == ["1000:1000"]
     installs = re.findall(r"pip install (.*)", dockerfile())
-    assert len(installs) == 2
+    assert len(installs) == 3
     assert all("--require-hashes" in one or "--no-index --no-deps" in one for one in installs)
 
 
