@@ -85,6 +85,12 @@ class TuneSession:
             "runtime_env": {"env_vars": quiet_environment()},
         }
         if self.address is not None:
+            if self.address.startswith(("http://", "https://")):
+                raise UsageError(
+                    f"--address {self.address!r} is the URL of a cluster's dashboard: `sweep submit` takes that, and "
+                    "tries what has failed again too. Here it must be host:port of the cluster, or auto, on a "
+                    "machine that belongs to it."
+                )
             try:
                 ray.init(address=self.address, **common)
             except (ConnectionError, RuntimeError, ValueError) as error:
