@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -150,11 +152,13 @@ def stored(value: float) -> float | None:
 
 @dataclass
 class Mlflow:
-    """What is in an MLflow database, by plain SQL."""
+    """What is in an MLflow database, an SQLite file or what answers SQL with `?` for values, by plain SQL."""
 
-    path: Path
+    path: Path | Callable[..., list[tuple[Any, ...]]]
 
     def query(self, sql: str, *values: object) -> list[tuple]:
+        if not isinstance(self.path, Path):
+            return self.path(sql, *values)
         with sqlite3.connect(f"file:{self.path}?mode=ro", uri=True, timeout=20) as connection:
             return connection.execute(sql, values).fetchall()
 

@@ -32,12 +32,12 @@ class Killed(BaseException):
 class MortalClient:
     """A real client of a process that dies after its n-th write, before it hears that it was done."""
 
-    def __init__(self, client: Any, dies_at: int) -> None:
-        self._client, self._left = client, dies_at
+    def __init__(self, client: Any, dies_at: int, writes: frozenset[str] = WRITES) -> None:
+        self._client, self._left, self._writes = client, dies_at, writes
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
-        if name not in WRITES:
+        if name not in self._writes:
             return method
 
         def call(*arguments: Any, **options: Any) -> Any:
