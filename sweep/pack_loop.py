@@ -14,21 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from agents.columns.building import build_columns
 from agents.measuring import ProbeBatch
-from agents.objectives import objective_class
-from agents.pack import Pack
-from agents.sampling import MinibatchSampler
-from agents.sequences import SequenceSampler, Windows
 from sweep.checkpoints import Checkpoints
 from sweep.dataset_making import open_dataset
 from sweep.errors import StoppedError, SweepError
-from sweep.learner import learner_shape, member_hypers
 from sweep.outage import WAIT_SECONDS, Outage
+from sweep.pack_building import build_pack
 from sweep.pack_evaluation import PackEvaluation
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
-from sweep.policies import target_policy
 from sweep.probing import PackProbes
 from sweep.stop_watch import StopWatch, stop_reason
 from sweep.stopwatch import Stopwatch
@@ -89,31 +83,9 @@ class _Loop:
     ) -> None:
         self.spec, self.store, self.on_report = spec, store, on_report
         self.protocol = spec.protocol
-        configs = [member.config for member in spec.members]
-        members = [member_hypers(config) for config in configs]
-        shape = learner_shape(spec.config, dataset.spec)
-        self.seeds = [config.seed for config in configs]
+        self.seeds = [member.config.seed for member in spec.members]
         self.dataset = dataset
-        sequences: SequenceSampler | None = None
-        if objective_class(shape.objective).recurrent:
-            sequences = SequenceSampler.for_shape(shape, members, dataset)
-            self.draw: Callable[[int, int], np.ndarray | Windows] = sequences.windows
-        else:
-            subset_order = dataset.arrays["subset_order"]
-            self.draw = MinibatchSampler(members, subset_order, shape.batch_size).indices
-        self.pack = Pack(
-            shape,
-            members,
-            dataset.transitions,
-            build_columns(shape, members, dataset, target_policy(root, spec.config), device),
-            sequences=sequences,
-            pack_size=spec.size,
-            device=device,
-            compile=spec.compile,
-            strategy=spec.strategy,
-            precision=spec.precision,
-            members_at_once=spec.members_at_once,
-        )
+        self.pack, self.draw = build_pack(spec, dataset, root, device)
         self.probes = ProbeBatch(
             self.pack, dataset.probe_indices(self.protocol.probe_batch_size), self.protocol.delta
         )
