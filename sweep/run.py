@@ -267,6 +267,7 @@ def _settle(store: SweepStore) -> dict[str, str]:
     try:
         damaged = {str(error.path): str(error) for error in store.compact().corrupt}
         store.write_trials(_trials(store))
+        store.gather_seconds()
     except SweepError as error:
         return {"store": str(error)}
     return damaged

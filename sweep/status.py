@@ -84,8 +84,9 @@ class SweepStatus:
 
 def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
     """Read the status; `deep` reads all rows to find damage, where there are many sizes and footers are read else."""
-    packs = read_packs(store)
-    trials = store.trials(["spaces", "status"])
+    standings = store.standings()
+    packs = read_packs(store, standings)
+    trials = store.trials(["spaces", "status"], standings)
     record = store.sweep_record() or {}
     # In the study's order.
     per_space: dict[str, Counter[str]] = {space: Counter() for space in record.get("spaces", [])}
@@ -106,17 +107,18 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
         seconds_left=left,
         mirror=_mirror(store),
         totals=totals,
-        seconds=store.seconds_spent(),
+        seconds=_seconds(store, standings),
         stop=None if packs and all(pack.state == "done" for pack in packs) else store.stop_request(),
     )
 
 
-def read_packs(store: SweepStore) -> list[PackStatus]:
+def read_packs(store: SweepStore, standings: Mapping[str, Standing] | None = None) -> list[PackStatus]:
     """Every planned pack, in the plan's order.
 
-    Of packs that are done, or have not begun, no file is opened: one listing tells.
+    Of packs that are done, or have not begun, no file is opened: one listing tells, `standings` if it is at hand.
     """
-    plan, standings = _outlines(store), store.standings()
+    standings = store.standings() if standings is None else standings
+    plan = _outlines(store)
     begun = {one.pack_id: standings[one.pack_id] for one in plan if one.pack_id in standings}
     news = _read_news(store, {pack_id: standing for pack_id, standing in begun.items() if not standing.done})
     running, now = store.owner() is not None, time.time()
@@ -245,6 +247,14 @@ def seconds_left(packs: list[PackStatus]) -> float | None:
         pack.work * (1 - pack.step / max(pack.train_steps, 1)) for pack in packs if pack.state != "failed"
     )
     return left / pace if pace else None
+
+
+def _seconds(store: SweepStore, standings: Mapping[str, Standing]) -> dict[str, float]:
+    spent: Counter[str] = Counter()
+    for seconds in store.seconds_spent(standings).values():
+        # Counter adds whatever its values are, not only counts.
+        spent.update(seconds)
+    return dict(spent.most_common())
 
 
 def _damage(store: SweepStore, deep: bool) -> list[CorruptSegmentError]:

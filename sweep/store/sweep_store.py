@@ -229,9 +229,9 @@ class SweepStore:
         self._check_owned()
         trials.write_trials(self.layout, rows)
 
-    def bring_up_to_date(self) -> None:
-        """Write what became of the trials into their table, so that who reads it need not open packs' results."""
-        trials.bring_up_to_date(self.layout)
+    def gather_seconds(self) -> None:
+        """Keep what packs spent their time on in one file, so that nobody opens the results of all to tell."""
+        trials.gather_seconds(self.layout)
 
     def compact(
         self, min_rows: int = 0, grace_seconds: float = 60.0, rows_per_part: int = 2_000_000
@@ -328,13 +328,15 @@ class SweepStore:
         except (FileNotFoundError, CorruptSegmentError):
             return None
 
-    def trials(self, columns: Collection[str] | None = None) -> pd.DataFrame:
-        """One row a trial, as of now; all columns, or those that are named."""
-        return trials.read_trials(self.layout, columns)
+    def trials(
+        self, columns: Collection[str] | None = None, packs: Mapping[str, Standing] | None = None
+    ) -> pd.DataFrame:
+        """One row a trial, as of now; all columns, or those that are named. `packs`: `standings()`, if at hand."""
+        return trials.read_trials(self.layout, columns, packs)
 
-    def seconds_spent(self) -> dict[str, float]:
-        """What the packs that are done spent their time on, the most first."""
-        return trials.seconds_spent(self.layout)
+    def seconds_spent(self, packs: Mapping[str, Standing] | None = None) -> dict[str, dict[str, float]]:
+        """What each pack that is done spent its time on. `packs`: `standings()`, if at hand."""
+        return trials.seconds_spent(self.layout, packs)
 
     def standings(self) -> dict[str, Standing]:
         """Of every pack that was started: its attempts, failures and whether it is done, from one listing."""

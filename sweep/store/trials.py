@@ -16,7 +16,7 @@ from sweep.store.standings import Standing, read_side_by_side, standings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["bring_up_to_date", "read_trials", "seconds_spent", "write_trials"]
+__all__ = ["gather_seconds", "read_trials", "seconds_spent", "write_trials"]
 
 _OUTCOME_FIELDS = ("status", "final_step", "diverged_step", "error", "wall_seconds")
 _LOOKED_AT = ("trial_id", "pack_id", "attempts", *_OUTCOME_FIELDS)
@@ -62,8 +62,12 @@ def write_trials(layout: Layout, trials: pd.DataFrame | Mapping[str, Sequence[An
     files.replace(layout.trials, sink.getvalue())
 
 
-def read_trials(layout: Layout, columns: Collection[str] | None = None) -> pd.DataFrame:
+def read_trials(
+    layout: Layout, columns: Collection[str] | None = None, packs: Mapping[str, Standing] | None = None
+) -> pd.DataFrame:
     """The table, or some of its columns, with status, steps, errors and attempts as they are now.
+
+    `packs` are the standings, where they are known already.
 
     `spaces` holds lists of str and `hidden_sizes` tuples of int, which can be grouped by. What the table says of
     trials that are done is taken from it; only packs that finished since it was written are looked into.
@@ -83,36 +87,20 @@ def read_trials(layout: Layout, columns: Collection[str] | None = None) -> pd.Da
         raise StoreError(
             f"{layout.trials}: damaged ({error}); run the sweep again, which writes it anew from the plan."
         ) from error
-    now = _now(layout, {name: found.column(name).to_pylist() for name in _LOOKED_AT})
+    columns_now = {name: found.column(name).to_pylist() for name in _LOOKED_AT}
+    now = _now(layout, columns_now, standings(layout) if packs is None else packs)
     names = found.column_names if columns is None else list(columns)
     return _typed(pd.DataFrame({name: now.get(name, _values(found, name)) for name in names}))
 
 
-def seconds_spent(layout: Layout) -> dict[str, float]:
-    """What the packs that are done spent their time on, the most first."""
-    total: Counter[str] = Counter()
-    for seconds in _pack_seconds(layout).values():
-        # Counter adds whatever its values are, not only counts.
-        total.update(seconds)
-    return dict(total.most_common())
-
-
-def bring_up_to_date(layout: Layout) -> None:
-    """Write what became of the trials into their table, and what packs spent beside it: who looks opens no results.
-
-    Only for the owner of the sweep.
-    """
-    write_trials(layout, read_trials(layout))
-    files.replace_json(layout.pack_seconds, _pack_seconds(layout))
-
-
-def _pack_seconds(layout: Layout) -> dict[str, dict[str, float]]:
-    """Seconds by pack, of those that are done."""
+def seconds_spent(layout: Layout, packs: Mapping[str, Standing] | None = None) -> dict[str, dict[str, float]]:
+    """What each pack that is done spent its time on; `packs` are the standings where they are known already."""
     try:
         known: dict[str, dict[str, float]] = files.read_json(layout.pack_seconds)
     except (FileNotFoundError, CorruptSegmentError):  # it can be made again
         known = {}
-    done = [pack_id for pack_id, standing in standings(layout).items() if standing.done]
+    packs = standings(layout) if packs is None else packs
+    done = [pack_id for pack_id, standing in packs.items() if standing.done]
     news = [pack_id for pack_id in done if pack_id not in known]
     results = read_side_by_side([layout.pack(pack_id) / "result.json" for pack_id in news])
     fresh = {
@@ -121,12 +109,18 @@ def _pack_seconds(layout: Layout) -> dict[str, dict[str, float]]:
     return {pack_id: known.get(pack_id, fresh.get(pack_id, {})) for pack_id in done}
 
 
-def _now(layout: Layout, table: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def gather_seconds(layout: Layout) -> None:
+    """Write down what `seconds_spent` found, so that it need not open those results again. For the sweep's owner."""
+    files.make_folder(layout.pack_seconds.parent)
+    files.replace_json(layout.pack_seconds, seconds_spent(layout))
+
+
+def _now(layout: Layout, table: dict[str, list[Any]], known: Mapping[str, Standing]) -> dict[str, list[Any]]:
     """The columns that the packs know better than the plan."""
     rows: dict[str, list[int]] = {}
     for row, pack_id in enumerate(table["pack_id"]):
         rows.setdefault(pack_id, []).append(row)
-    packs = {pack_id: one for pack_id, one in standings(layout).items() if pack_id in rows}
+    packs = {pack_id: one for pack_id, one in known.items() if pack_id in rows}
     ended = {
         pack_id
         for pack_id, one in packs.items()
