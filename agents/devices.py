@@ -7,10 +7,13 @@ import torch
 
 from agents.data import Transitions
 from agents.errors import DeviceError
+from agents.memory import limit_card
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 RESIDENT_SHARE = 0.5
 """Share of a card's free memory that a dataset may take before it stays on the host."""
+RESIDENT_SHARE_OF_LIMIT = 0.85
+"""The same of what this process may have of the card, where that was measured with the dataset on it."""
 
 
 def resolve_device(name: str) -> torch.device:
@@ -33,8 +36,13 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def prepare_process(threads: int, precision: Precision) -> None:
+def prepare_process(
+    threads: int, precision: Precision, *, card_share: float = 0.0, context_bytes: float = 0.0
+) -> None:
     """Settle how this process computes; the results of a pack depend on it to the bit.
+
+    With ``card_share`` its first card gives it no more than that share, ``context_bytes`` of it for what is not
+    tensors, so that a neighbour on the card cannot be starved; 0 leaves all of a card to it.
 
     Denormal numbers are flushed to zero: Adam's first moments decay into them wherever a ReLU is dead, and
     arithmetic on them ran a pack 1.3 times slower. Call it before the first parallel region: threads inherit
@@ -51,6 +59,8 @@ def prepare_process(threads: int, precision: Precision) -> None:
     # sweep has to end with the same bits.
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
+    if 0 < card_share < 1 and torch.cuda.is_available():
+        limit_card(card_share, context_bytes, torch.device("cuda", 0))
 
 
 def autocast_dtype(precision: Precision) -> torch.dtype | None:
@@ -65,8 +75,9 @@ def resident(data: Transitions, device: torch.device) -> tuple[Transitions, torc
     arrays = {f.name: getattr(data, f.name) for f in dataclasses.fields(data)}
     tensors = {name: value for name, value in arrays.items() if isinstance(value, torch.Tensor)}
     size = sum(t.numel() * t.element_size() for t in tensors.values())
-    free, _ = torch.cuda.mem_get_info(device)
-    if size > RESIDENT_SHARE * free:
+    free, total = torch.cuda.mem_get_info(device)
+    allowed = torch.cuda.get_per_process_memory_fraction(device) * total
+    if size > RESIDENT_SHARE * free or size > RESIDENT_SHARE_OF_LIMIT * allowed:
         return data, device
     # On the card there are no pages to read ahead.
     on_card: dict[str, Any] = {name: tensor.to(device) for name, tensor in tensors.items()}

@@ -55,7 +55,7 @@ def train_within_memory(
 
 
 def _as_tried_last(spec: PackSpec, store: SweepStore) -> tuple[PackSpec, str | None]:
-    last = next(reversed(store.attempts(spec.pack_id)), {})
+    last: dict[str, Any] = next(reversed(store.attempts(spec.pack_id)), {})
     at_once = last.get("members_at_once")
     if at_once is None or not 0 < at_once < spec.size or spec.size % at_once:
         return spec, None

@@ -57,6 +57,9 @@ class PackSpec(_Frozen):
     device: str = "cpu"
     cpus: float = 1
     gpus: float = 0
+    """Share of a card that Ray gives it and its process may use: measured (`sweep.calibration`), or a guess."""
+    gpu_context_bytes: float = 0
+    """What its process takes of the card beside tensors, as measured."""
     threads: int = 1
     strategy: Literal["fused", "looped"] = "fused"
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from agents.data import Manifest
 from agents.environments import describe
 from search_spaces import PlannedTrial, Study
+from sweep.calibration import with_measured_shares
 from sweep.datasets import fingerprints
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.run_checks import planned_packs, trials_by_id
@@ -37,6 +38,8 @@ def plan_sweep(
     fresh = [(trial_id, trial) for trial_id, trial in wanted.items() if trial_id not in planned]
     if fresh:
         new = plan_packs(fresh, prints, describe, resources, scheduler)
+        if resources.device.startswith("cuda"):
+            new = with_measured_shares(new, store.layout.root, say)
         generation = store.write_plan({"packs": {p.pack_id: p.model_dump(mode="json") for p in new}})
         packs += new
         say(f"planned {len(fresh)} new trials in {len(new)} packs (generation {generation})")

@@ -15,7 +15,7 @@ from sweep.plan import PackSpec
 from sweep.store import Store, SweepStore, files
 from sweep.store.places import root_place
 
-__all__ = ["run_pack_trial"]
+__all__ = ["prepare_worker", "run_pack_trial"]
 
 
 def run_pack_trial(config: dict[str, Any]) -> None:
@@ -47,9 +47,8 @@ def run_pack_trial(config: dict[str, Any]) -> None:
         tune.report({"outcome": "done", "step": result["steps"], "return_mean": result["return_mean"]})
 
 
-def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
-    from ray import tune
-
+def prepare_worker(spec: PackSpec, root: Path, *, limited: bool = True) -> None:
+    """Settle how this process computes, and, if `limited`, how much of a card it may use, before it does anything."""
     from agents.compilation import use_compile_cache
     from agents.devices import prepare_process
 
@@ -59,7 +58,14 @@ def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
         cache = node_folder(root) / "cache" / "compiled"
         files.make_folder(cache)
         use_compile_cache(cache)
-    prepare_process(spec.threads, spec.precision)
+    share = spec.gpus if limited else 0.0
+    prepare_process(spec.threads, spec.precision, card_share=share, context_bytes=spec.gpu_context_bytes)
+
+
+def _train(spec: PackSpec, store: SweepStore, root: Path) -> dict[str, Any]:
+    from ray import tune
+
+    prepare_worker(spec, root)
 
     from sweep.halving import train_within_memory
     from sweep.pack_loop import train_pack

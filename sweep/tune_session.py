@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from search_spaces import DatasetRecipe
+from sweep.cards import smallest_card
 from sweep.errors import StoppedError, SweepError, UsageError
 from sweep.plan import PackSpec
 from sweep.settings import quiet_environment
@@ -110,14 +111,7 @@ class TuneSession:
 
     def _memory(self, resources: Mapping[str, float]) -> float:
         if self.device == "cuda":
-            import torch
-
-            if torch.cuda.is_available():
-                return float(torch.cuda.get_device_properties(0).total_memory) / _PACKS_PER_CARD * 0.8
-            raise UsageError(
-                "the cluster has GPUs but the machine that plans has none to measure their memory by: run "
-                "`sweep run` on a machine with the same cards."
-            )
+            return smallest_card().total_bytes / _PACKS_PER_CARD * 0.8
         import psutil
 
         memory = min(resources.get("memory", float("inf")), float(psutil.virtual_memory().available))
