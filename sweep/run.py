@@ -223,7 +223,8 @@ def _run(
                     hurry = supervisor.machine_goes_away
                     patience = min(patience, _PATIENCE_WHEN_INTERRUPTED) if hurry else patience
                     complete = mirror.stop(finish=True, timeout=patience) == 0
-            return _summary(store, time.monotonic() - began, len(todo), complete, failures, supervisor.reason)
+            trained = len(store.packs_done().intersection(pack.pack_id for pack in todo))
+            return _summary(store, time.monotonic() - began, trained, complete, failures, supervisor.reason)
 
 
 def _made(
