@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,15 @@ from sweep.store.places import root_place
 __all__ = ["prepare_worker", "run_pack_trial"]
 
 
-def run_pack_trial(config: dict[str, Any]) -> None:
-    """Train the pack that `config` describes (`root`, `sweep`, `pack`: a PackSpec as plain data).
+def run_pack_trial(config: dict[str, Any], specs: Mapping[str, str]) -> None:
+    """Train the pack that `config` names (`root`, `sweep`, `pack`); `specs` are all packs by id, each as JSON.
 
     A failure is recorded in the store before it reaches Tune. What trying again cannot mend (a full disk, a
     damaged dataset) ends the pack without raising, so that Tune does not try again.
     """
     from ray import tune
 
-    spec = PackSpec.model_validate_json(config["pack"])
+    spec = PackSpec.model_validate_json(specs[config["pack"]])
     root = root_place(config["root"])
     store = Store(root).sweep(config["sweep"])
     try:

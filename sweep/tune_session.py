@@ -168,25 +168,29 @@ def train_packs(
     logging.getLogger("ray.tune.analysis.experiment_analysis").setLevel(logging.ERROR)
 
     def resources(config: dict[str, Any]) -> Any:
-        spec = by_json[config["pack"]]
-        return tune.PlacementGroupFactory([{"CPU": spec.cpus, **({"GPU": spec.gpus} if spec.gpus else {})}])
+        cpus, gpus = shares[config["pack"]]
+        return tune.PlacementGroupFactory([{"CPU": cpus, **({"GPU": gpus} if gpus else {})}])
 
     ordered = sorted(packs, key=lambda pack: (-pack.work, pack.pack_id))
-    by_json = {pack.model_dump_json(): pack for pack in ordered}
+    by_id = {pack.pack_id: pack for pack in ordered}
+    # Of its own: what this function holds goes to every worker.
+    shares = {pack.pack_id: (pack.cpus, pack.gpus) for pack in ordered}
+    # Beside the configurations, which Tune writes out again and again: the plan of a large sweep is megabytes.
+    specs = {pack.pack_id: pack.model_dump_json() for pack in ordered}
     end = EndOfRun(supervisor)
     with tempfile.TemporaryDirectory(prefix="rankscope-tune-", ignore_cleanup_errors=True) as scratch:
         tuner = tune.Tuner(
-            tune.with_resources(run_pack_trial, resources),
+            tune.with_resources(tune.with_parameters(run_pack_trial, specs=specs), resources),
             param_space={
                 "root": str(root.resolve() if is_local(root) else root),
                 "sweep": store.name,
-                "pack": tune.grid_search(list(by_json)),
+                "pack": tune.grid_search(list(by_id)),
             },
             tune_config=tune.TuneConfig(
                 scheduler=_scheduler(packs),
                 max_concurrent_trials=session.most_at_once,
-                trial_name_creator=lambda trial: by_json[trial.config["pack"]].pack_id,
-                trial_dirname_creator=lambda trial: by_json[trial.config["pack"]].pack_id,
+                trial_name_creator=lambda trial: str(trial.config["pack"]),
+                trial_dirname_creator=lambda trial: str(trial.config["pack"]),
             ),
             # Tune's own folder is scratch: nothing is ever restored from it, the store is the truth.
             run_config=tune.RunConfig(
@@ -194,7 +198,7 @@ def train_packs(
                 storage_path=scratch,
                 failure_config=tune.FailureConfig(max_failures=_MAX_FAILURES),
                 verbose=0,
-                callbacks=[PackProcesses(supervisor, by_json), Forgiving(store, by_json)],
+                callbacks=[PackProcesses(supervisor, by_id), Forgiving(store, by_id)],
                 stop=end,
             ),
         )
@@ -226,7 +230,7 @@ def _account(
     for pack in packs:
         if pack.pack_id in done:
             continue
-        result = results.get(pack.model_dump_json())
+        result = results.get(pack.pack_id)
         attempts = store.attempts(pack.pack_id)
         newest = max(len(attempts) - 1, 0)
         # What the newest attempt's process has recorded, or one that could not begin.

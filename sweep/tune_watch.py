@@ -28,7 +28,7 @@ class _StaysHere:
 
 
 class PackProcesses(_StaysHere, tune.Callback):  # type: ignore[misc]
-    """Tells the supervisor which packs have a process; `specs` are the packs by their JSON in a trial's config."""
+    """Tells the supervisor which packs have a process; `specs` are the packs by id, as a trial's config names them."""
 
     def __init__(self, supervisor: Supervisor, specs: Mapping[str, PackSpec]) -> None:
         self._supervisor, self._specs = supervisor, specs
