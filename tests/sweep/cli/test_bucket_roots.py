@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from sweep.doctor import examine
 from sweep.mirror import embedded_tracking_uri, why_no_mirror
 from sweep.mirror.watermark import MirrorPaths
 from sweep.node_folder import node_folder
+from sweep.reports_page import ReportsServer
 from sweep.store import Store, files, places
 from sweep.store.places import root_place
 
@@ -137,6 +140,35 @@ def test_a_mirror_into_a_server_keeps_its_place_in_the_bucket_and_one_into_a_fil
     assert own.watermark.parent == here / "store" / "demo" / "mirror" == own.log.parent == server.log.parent
     assert own.identity == server.identity
     assert embedded_tracking_uri(root) == f"sqlite:///{here / 'mlflow.db'}"
+
+
+def test_reports_are_served_from_the_bucket_and_nothing_else_of_it(root: Path) -> None:
+    files.replace(root / "reports" / "a b.html", b"first")
+    files.replace(root / "reports" / "sub" / "two.html", b"second")
+    files.replace(root / "reports" / ".hidden" / "three.html", b"third")
+    files.replace(root / "store" / "demo" / "sweep.json", b"{}")
+
+    def got(path: str) -> bytes | int:
+        try:
+            with urllib.request.urlopen(f"{server.url}/{path}", timeout=60) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    with ReportsServer(root, "127.0.0.1", 0, "http://127.0.0.1:5000") as server:
+        page = got("")
+        assert isinstance(page, bytes)
+        assert b'href="a%20b.html"' in page
+        assert b"three" not in page
+        assert b"sweep sync demo" in page
+        assert (got("a%20b.html"), got("sub/two.html")) == (b"first", b"second")
+        refused = [
+            ".hidden/three.html",
+            "%2e%2e/store/demo/sweep.json",
+            "../store/demo/sweep.json",
+            "no.html",
+        ]
+        assert [got(path) for path in refused] == [404] * 4
 
 
 def test_an_empty_bucket_has_no_sweeps_and_a_sweep_that_is_not_there_is_named(
