@@ -159,11 +159,11 @@ def _run(
 
     if caution := check_conditional_writes(root):
         display.say(caution)
-    with store.lock():
+    with store.lock() as owned:
         if found is None or store.sweep_record() is not None:
             found = check_sweep(store, study, root, options.scheduler)
         store.clear_stop()
-        watched = Supervisor(store, options.budget, options.stall_seconds, on_stall)
+        watched = Supervisor(store, options.budget, options.stall_seconds, on_stall, owned.lost)
         with (
             watched as supervisor,
             TuneSession(options.address, options.workers, options.device) as session,

@@ -32,7 +32,8 @@ class Supervisor:
 
     Whatever the reason, it becomes a request in the store, which the packs see wherever they train. Whoever runs
     packs says which have a process (`began`, `ended`). `on_stall` is called, in this thread, with a sentence
-    when for `stall_seconds` no pack has got on, and again only after one has.
+    when for `stall_seconds` no pack has got on, and again only after one has. `lost` is set where another process
+    has taken the sweep over: then this run ends at once and asks nothing of the packs, which are the other's.
     """
 
     def __init__(
@@ -41,12 +42,14 @@ class Supervisor:
         budget: Budget,
         stall_seconds: float,
         on_stall: Callable[[str], None],
+        lost: threading.Event | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.reason: str | None = None
         self._store, self._budget, self._clock = store, budget, clock
         self._stall_seconds, self._on_stall = stall_seconds, on_stall
         self._began = self._ticked = self._saved = self._looked = self._moved_on = clock()
+        self._lost = lost or threading.Event()
         self._asked_at: float | None = None
         self._terminated = False
         self._written = False
@@ -84,7 +87,9 @@ class Supervisor:
     @property
     def out_of_patience(self) -> bool:
         """Whether the packs have had all the time to stop that they get."""
-        return self._asked_at is not None and self._clock() - self._asked_at > _GRACE_SECONDS
+        return self._lost.is_set() or (
+            self._asked_at is not None and self._clock() - self._asked_at > _GRACE_SECONDS
+        )
 
     def running(self) -> set[str]:
         """The packs that have a process."""
@@ -140,6 +145,11 @@ class Supervisor:
             held = sum(pack.gpus for pack in self._running.values())
             self.gpu_hours += held * (now - self._ticked) / 3600
             self._ticked = now
+        if self._lost.is_set():
+            self.stop(
+                "another process runs this sweep now, since this one did not reach the store for too long"
+            )
+            return
         if self._terminated:
             self.stop("SIGTERM: the system asked the driver to end")
         if (spent := self._budget.used_up((now - self._began) / 3600, self.gpu_hours)) is not None:
@@ -165,7 +175,7 @@ class Supervisor:
 
     def _save(self) -> None:
         self._saved = self._clock()
-        if self.gpu_hours > 0:
+        if self.gpu_hours > 0 and not self._lost.is_set():
             with contextlib.suppress(SweepError):
                 self._store.write_spent({"gpu_hours": self.gpu_hours})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -66,7 +67,7 @@ def test_hours_are_counted_from_its_start_and_become_a_request_in_the_store(
 ) -> None:
     store, _ = planned
     clock = Clock()
-    supervisor = Supervisor(store, Budget(max_hours=1), 1800, print, clock)
+    supervisor = Supervisor(store, Budget(max_hours=1), 1800, print, clock=clock)
     clock.now += 3599
     supervisor.tick()
     assert (supervisor.stopping, store.stop_request()) == (False, None)
@@ -81,7 +82,7 @@ def test_hours_of_cards_are_the_shares_that_processes_hold_over_all_runs(
 ) -> None:
     store, pack = planned
     clock = Clock()
-    supervisor = Supervisor(store, Budget(max_gpu_hours=1.5), 1800, print, clock)
+    supervisor = Supervisor(store, Budget(max_gpu_hours=1.5), 1800, print, clock=clock)
     clock.now += 3600
     supervisor.tick()
     assert supervisor.gpu_hours == 0.0, "nothing held a card"
@@ -94,7 +95,7 @@ def test_hours_of_cards_are_the_shares_that_processes_hold_over_all_runs(
     assert supervisor.gpu_hours == pytest.approx(0.5)
     assert (store.spent() or {})["gpu_hours"] == pytest.approx(0.5)
 
-    again = Supervisor(store, Budget(max_gpu_hours=1.5), 1800, print, clock)
+    again = Supervisor(store, Budget(max_gpu_hours=1.5), 1800, print, clock=clock)
     again.began(on_a_card(pack, 1.0))
     clock.now += 3600
     again.tick()
@@ -106,7 +107,7 @@ def test_a_request_of_another_process_is_seen_and_the_first_reason_stays(
 ) -> None:
     store, _ = planned
     clock = Clock()
-    supervisor = Supervisor(store, Budget(max_hours=1), 1800, print, clock)
+    supervisor = Supervisor(store, Budget(max_hours=1), 1800, print, clock=clock)
     store.request_stop("sweep stop")
     clock.now += 6
     supervisor.tick()
@@ -116,9 +117,24 @@ def test_a_request_of_another_process_is_seen_and_the_first_reason_stays(
     assert supervisor.reason == "sweep stop"
 
 
+def test_a_run_whose_sweep_another_process_has_ends_at_once_and_asks_nothing_of_its_packs(
+    planned: tuple[SweepStore, PackSpec],
+) -> None:
+    store, pack = planned
+    clock, lost = Clock(), threading.Event()
+    supervisor = Supervisor(store, Budget(max_hours=1), 1800, print, lost, clock)
+    supervisor.began(on_a_card(pack, 1.0))
+    lost.set()
+    clock.now += 7200
+    supervisor.tick()
+    assert "another process runs this sweep now" in (supervisor.reason or "")
+    assert supervisor.out_of_patience
+    assert (store.stop_request(), store.spent()) == (None, None)
+
+
 def test_packs_get_ten_minutes_to_stop(planned: tuple[SweepStore, PackSpec]) -> None:
     clock = Clock()
-    supervisor = Supervisor(planned[0], Budget(), 1800, print, clock)
+    supervisor = Supervisor(planned[0], Budget(), 1800, print, clock=clock)
     supervisor.stop("enough")
     clock.now += 599
     assert not supervisor.out_of_patience
@@ -129,7 +145,7 @@ def test_packs_get_ten_minutes_to_stop(planned: tuple[SweepStore, PackSpec]) -> 
 def test_a_stall_is_told_once_and_again_only_after_progress(planned: tuple[SweepStore, PackSpec]) -> None:
     store, pack = planned
     clock, said = Clock(), list[str]()
-    supervisor = Supervisor(store, Budget(), 1800, said.append, clock)
+    supervisor = Supervisor(store, Budget(), 1800, said.append, clock=clock)
 
     def minutes(count: int) -> None:
         for _ in range(count):
@@ -156,7 +172,7 @@ def test_a_stall_is_told_once_and_again_only_after_progress(planned: tuple[Sweep
 
 def test_packs_that_wait_for_machines_are_a_stall_too(planned: tuple[SweepStore, PackSpec]) -> None:
     clock, said = Clock(), list[str]()
-    supervisor = Supervisor(planned[0], Budget(), 600, said.append, clock)
+    supervisor = Supervisor(planned[0], Budget(), 600, said.append, clock=clock)
     with supervisor.training():
         for _ in range(12):
             clock.now += 60
@@ -169,7 +185,7 @@ def test_packs_that_wait_for_machines_are_a_stall_too(planned: tuple[SweepStore,
 
 def test_nothing_is_a_stall_while_no_training_is_to_be_seen(planned: tuple[SweepStore, PackSpec]) -> None:
     clock, said = Clock(), list[str]()
-    supervisor = Supervisor(planned[0], Budget(), 600, said.append, clock)
+    supervisor = Supervisor(planned[0], Budget(), 600, said.append, clock=clock)
     for _ in range(60):
         clock.now += 60
         supervisor.tick()
