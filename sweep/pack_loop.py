@@ -24,7 +24,7 @@ from sweep.pack_evaluation import PackEvaluation
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.probing import PackProbes
-from sweep.stop_watch import StopWatch, stop_reason
+from sweep.stop_requests import StopRequests, stop_reason
 from sweep.stopwatch import Stopwatch
 from sweep.store import SweepStore, files
 
@@ -100,7 +100,10 @@ class _Loop:
             self.resume_step, self.attempt, self.writer = self._begin(about)
 
     def run(self) -> dict[str, Any]:
-        with closing(PackEvaluation(self.spec, self.pack)) as self.evaluation, StopWatch(self.store) as stop:
+        with (
+            closing(PackEvaluation(self.spec, self.pack)) as self.evaluation,
+            StopRequests(self.store) as stop,
+        ):
             self.groups = PackProbes(self.spec, self.pack, self.dataset, self.evaluation, self.probes.initial)
             if self.resume_step < 0:
                 self._record(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import signal
 import threading
@@ -15,10 +16,12 @@ from sweep.budget import Budget
 from sweep.errors import SweepError
 from sweep.pack_progress import read_progress
 from sweep.plan import PackSpec
-from sweep.stop_watch import stop_reason
+from sweep.stop_requests import stop_reason
 from sweep.store import SweepStore
 
 __all__ = ["Supervisor"]
+
+logger = logging.getLogger(__name__)
 
 _TICK_SECONDS = 1.0
 _REQUEST_SECONDS = 5.0
@@ -169,9 +172,16 @@ class Supervisor:
 
     def _watch(self) -> None:
         while not self._ended.wait(_TICK_SECONDS):
-            self.tick()
-        self.tick()
+            self._tick_on()
+        self._tick_on()
         self._save()
+
+    def _tick_on(self) -> None:
+        try:
+            self.tick()
+        except Exception:
+            # Whatever one look meets, a thread that has died would keep to no budget.
+            logger.warning("a look at sweep %r went wrong", self._store.name, exc_info=True)
 
     def _save(self) -> None:
         self._saved = self._clock()
@@ -185,7 +195,10 @@ class Supervisor:
         self._stall_looked = now
         running = self.running()
         # By what changes, not by the times that processes on other machines write.
-        seen = {pack: _progress(self._store, pack) for pack in running}
+        try:
+            seen = {pack: _progress(self._store, pack) for pack in running}
+        except SweepError:
+            return  # away for the moment
         if seen != self._seen:
             self._seen, self._moved_on, self._stalled = seen, now, False
         elif now - self._moved_on >= self._stall_seconds and not self._stalled:

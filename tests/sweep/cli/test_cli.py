@@ -19,7 +19,7 @@ from sweep.store import Store
 from sweep.tune_session import _choose_device
 
 COMMANDS = [
-    *("list", "show", "power", "run", "submit", "status", "sync", "ui"),
+    *("list", "show", "power", "run", "retry", "diff", "submit", "status", "sync", "ui"),
     *("export", "analyze", "report", "doctor"),
     *("data ls", "data show", "data collect", "data import", "data subset", "data envs", "data verify"),
 ]

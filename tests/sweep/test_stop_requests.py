@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from tiny_sweeps import begin, rows, study, train_all
 
-from sweep import stop_watch
+from sweep import stop_requests
 from sweep.errors import StoppedError
 from sweep.pack_loop import train_pack
 from sweep.pack_report import Report
-from sweep.stop_watch import StopWatch, stop_reason
+from sweep.stop_requests import StopRequests, stop_reason
 from sweep.store import Store
 
 
@@ -38,7 +38,7 @@ def test_a_damaged_request_stops_nothing(tmp_path: Path) -> None:
 
 def test_the_watch_sees_a_request_that_is_made_while_it_looks(tmp_path: Path) -> None:
     store = Store(tmp_path).create("tiny")
-    with StopWatch(store, seconds=0.01) as watch:
+    with StopRequests(store, seconds=0.01) as watch:
         time.sleep(0.05)
         assert watch.reason is None
         store.request_stop("enough")
@@ -51,7 +51,7 @@ def test_the_watch_sees_a_request_that_is_made_while_it_looks(tmp_path: Path) ->
 def test_a_pack_stops_at_a_checkpoint_and_goes_on_to_the_same_rows(
     tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stop_watch, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(stop_requests, "_LOOK_SECONDS", 0.001)
     shutil.copytree(tiny_root, tmp_path / "undisturbed")
     store, (pack,) = begin(tiny_root, study())
 

@@ -8,7 +8,7 @@ from types import TracebackType
 from sweep.errors import SweepError
 from sweep.store import SweepStore
 
-__all__ = ["StopWatch", "stop_reason"]
+__all__ = ["StopRequests", "stop_reason"]
 
 _LOOK_SECONDS = 5.0
 
@@ -17,12 +17,12 @@ def stop_reason(store: SweepStore) -> str | None:
     """Why the sweep is to stop; None where it is not, or where the store cannot be asked at the moment."""
     try:
         request = store.stop_request()
-    except SweepError:
+    except (SweepError, OSError):
         return None
     return None if request is None else str(request.get("reason", "no reason was given"))
 
 
-class StopWatch:
+class StopRequests:
     """Looks for a request to stop every five seconds while the block runs; `reason` is None until there is one.
 
     A thread of its own looks: on an object store that is away, asking can take a minute.
@@ -33,9 +33,9 @@ class StopWatch:
         self._store = store
         self._seconds = _LOOK_SECONDS if seconds is None else seconds
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="sweep-stop-watch", daemon=True)
+        self._thread = threading.Thread(target=self._look, name="sweep-stop-requests", daemon=True)
 
-    def __enter__(self) -> StopWatch:
+    def __enter__(self) -> StopRequests:
         self._thread.start()
         return self
 
