@@ -145,6 +145,7 @@ def _measured(
             )
             continue
         found[kind] = memory
+        files.make_folder(_file(root, kind).parent)
         files.replace_json(_file(root, kind), memory.model_dump())
     return found
 
