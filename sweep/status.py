@@ -50,6 +50,9 @@ class PackStatus:
     attempts: int = 0
     error: str | None = None
     eager_because: str | None = None
+    members_at_once: int | None = None
+    """Of a pack at work that ran out of memory: how many members are computed together since; None: all."""
+    halved_because: str | None = None
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,8 @@ def _pack(one: _Outline, standing: Standing | None, news: _News, running: bool, 
         return PackStatus(state="failed", step=step, **base)
     if not standing.attempts:
         return PackStatus(state="planned", step=0, **base)
-    base.update(attempts=len(standing.attempts), eager_because=news.attempt.get("eager_because"))
+    told = ("eager_because", "members_at_once", "halved_because")
+    base.update(attempts=len(standing.attempts), **{name: news.attempt.get(name) for name in told})
     fresh = now - max(news.said.get("updated", 0.0), news.attempt.get("started", 0.0)) < _SILENT_SECONDS
     state = "planned" if not running else "running" if fresh else "silent"
     return PackStatus(

@@ -40,6 +40,7 @@ class TerminalDisplay:
     def __init__(self, console: Console) -> None:
         self.console = console
         self._warned: set[str] = set()
+        self._halved: set[tuple[str, int | None]] = set()
 
     def say(self, text: str) -> None:
         """See `Display.say`."""
@@ -70,6 +71,12 @@ class TerminalDisplay:
     def _warn(self, packs: Sequence[PackStatus]) -> None:
         for pack in packs:
             self._warn_eager(pack.eager_because)
+            if pack.halved_because and (pack.pack_id, pack.members_at_once) not in self._halved:
+                self._halved.add((pack.pack_id, pack.members_at_once))
+                self.say(
+                    f"[yellow]pack {pack.pack_id} goes on with {pack.members_at_once} members at once: "
+                    f"{escape(pack.halved_because)}[/yellow]"
+                )
             if pack.error and pack.pack_id not in self._warned:
                 self._warned.add(pack.pack_id)
                 self.say(f"[red]pack {pack.pack_id} failed: {escape(pack.error)}[/red]")

@@ -11,7 +11,7 @@ from rich.table import Table
 from sweep.cli.common import AROUND, RUN, Json, Root, console, print_json
 
 if TYPE_CHECKING:
-    from sweep.status import SweepStatus
+    from sweep.status import PackStatus, SweepStatus
 
 __all__ = ["register"]
 
@@ -109,6 +109,12 @@ def doctor(
         raise typer.Exit(1)
 
 
+def _halved(pack: PackStatus) -> str:
+    if pack.halved_because is None:
+        return ""
+    return f", {pack.members_at_once} of {pack.trials} members at once ({pack.halved_because})"
+
+
 def _print_status(found: SweepStatus, *, detailed: bool) -> None:
     from sweep.cli.display import duration
 
@@ -131,7 +137,7 @@ def _print_status(found: SweepStatus, *, detailed: bool) -> None:
         if pack.state == "failed":
             _line(f"{pack.pack_id} after {pack.attempts} attempt(s): {pack.error}", "failed")
         elif detailed and pack.state in ("running", "silent"):
-            _line(f"{pack.state} {pack.pack_id}: {pack.step:,}/{pack.train_steps:,}")
+            _line(f"{pack.state} {pack.pack_id}: {pack.step:,}/{pack.train_steps:,}{_halved(pack)}")
     if detailed and found.seconds:
         # Packs run side by side: these are not seconds of waiting.
         spent = ", ".join(f"{what} {duration(seconds)}" for what, seconds in found.seconds.items())
