@@ -43,9 +43,14 @@ BAR = 5.0
 
 
 class Marks:
-    """A display that says nothing and remembers when things happened."""
+    """The terminal's display, as lines, that remembers when things happened."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+
+        from sweep.cli.display import TerminalDisplay
+
+        self._display = TerminalDisplay(Console(file=sys.stderr, force_terminal=False, width=200))
         self.at: dict[str, float] = {}
         self.processor: dict[str, float] = {}
 
@@ -53,7 +58,7 @@ class Marks:
         self.at[what], self.processor[what] = time.time(), time.process_time()
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        self._display.say(text)
 
     @contextlib.contextmanager
     def collecting(self, root: Path, names: Sequence[str]) -> Iterator[None]:
@@ -62,7 +67,8 @@ class Marks:
     @contextlib.contextmanager
     def following(self, store: Any) -> Iterator[None]:
         self.mark("training")
-        yield
+        with self._display.following(store):
+            yield
         self.mark("trained")
 
 
