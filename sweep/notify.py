@@ -48,7 +48,7 @@ class Messenger:
         if self._targets:
             self._waiting.put((title, body[:_MOST_CHARACTERS], kind))
 
-    def close(self, seconds: float = 15.0) -> None:
+    def close(self, seconds: float = 12.0) -> None:
         """Wait for what is being sent, `seconds` at most."""
         if not self._thread.is_alive():
             return

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Display", "RunOptions", "RunSummary", "run_study"]
 
 _PATIENCE_WHEN_INTERRUPTED = 15.0
+_PATIENCE_FOR_MESSAGES = 12.0
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def run_study(
     check_environments(study)
     check_probes(study)
     root = root_place(root)
-    messenger = Messenger(options.notify, display.say)
+    messenger, patience = Messenger(options.notify, display.say), _PATIENCE_FOR_MESSAGES
     try:
         summary = _run(
             study, SweepStore(Layout(root, checked_name(name))), root, options, display, messenger, only
@@ -130,13 +131,15 @@ def run_study(
     except (LockedError, UsageError):
         raise  # nothing has started
     except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, KeyboardInterrupt):
+            patience /= 4
         messenger.send(*broken_off(name, error))
         raise
     else:
         messenger.send(*ended(summary, root, options.tracking_uri))
         return summary
     finally:
-        messenger.close()
+        messenger.close(patience)
 
 
 def _run(
