@@ -139,7 +139,7 @@ class Mlflow(Specification):
     """The tracking server, and what is behind it. Only the server reaches the database."""
 
     uri: Uri = "http://mlflow:5000"
-    database: Uri = "postgresql://mlflow@postgres:5432/mlflow"
+    database: Uri = "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
     artifacts: Uri = "s3://mlflow"
     allowed_hosts: tuple[Text, ...] = ("localhost:*", "127.0.0.1:*", "mlflow:*")
     """What browsers and clients may call the server, with the port or `:*`; it refuses all else."""
