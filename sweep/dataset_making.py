@@ -74,6 +74,7 @@ def make_dataset(root: Path, name: str, recipe: DatasetRecipe) -> str:
             return collect_dataset(
                 root, name, collect_spec(recipe), teller.collected, uploaded=teller.uploaded
             )
+        files.make_folder(root / "datasets")
         with made_in_place(root, name, recipe.model_dump_json(), teller.uploaded) as path:
             # There already where an earlier process ended before all of it was in the bucket.
             if is_local(root) or not path.exists():

@@ -45,7 +45,6 @@ def made_in_place(
     """
     target = root / "datasets" / name
     if is_local(root):
-        files.make_folder(target.parent)
         yield target
         return
     check_name(name)

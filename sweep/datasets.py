@@ -13,6 +13,7 @@ from agents.errors import DatasetError
 from search_spaces import DatasetRecipe, Import, Study, Subset
 from sweep.dataset_upload import Uploaded, made_in_place
 from sweep.errors import UsageError
+from sweep.store import files
 from sweep.store.places import is_local
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ def collect_dataset(
 
     prepare_process(threads=1, precision="float32")
     policy = None if spec.policy is None else trial_policy(root, spec.policy, env=spec.env)
+    files.make_folder(root / "datasets")
     with made_in_place(root, name, spec.model_dump_json(), uploaded) as path:
         if not path.exists() or is_local(root):
             collect(spec, path, progress, policy=policy, num_threads=num_threads)

@@ -134,7 +134,7 @@ def write_table(
 
 def destinations(out: str | Path, table: str, formats: Sequence[str]) -> dict[Path, str]:
     """The file for each format, in order: see `export`. ``out`` may be in a bucket."""
-    path = root_place(out)
+    path = root_place(out, "--out")
     if (is_local(path) and path.is_dir()) or str(out).endswith(("/", "\\")):
         path = path / table
     elif len(formats) == 1 and path.suffix == SUFFIXES[formats[0]]:

@@ -44,7 +44,9 @@ def read_text(path: Path) -> str:
     """A small file's text. Raises FileNotFoundError, or DatasetError where a bucket does not give it."""
     if is_local(path):
         return path.read_text(encoding="utf-8")
-    return _asked(lambda: path.read_text(encoding="utf-8"), path)
+    bucket = cast(Any, path)
+    # `read_text` asks for the size first, and where there is none for a listing.
+    return _asked(lambda: bytes(bucket.fs.cat_file(bucket.path)).decode("utf-8"), path)
 
 
 def dataset_names(folder: Path) -> list[str]:

@@ -29,6 +29,14 @@ def register(app: typer.Typer) -> None:
         app.command(name, rich_help_panel=RESULTS)(command)
 
 
+def _out(text: str) -> Path:
+    return root_place(text, "--out")
+
+
+def _figures(text: str) -> Path:
+    return root_place(text, "--figures")
+
+
 def sync(
     name: SweepName,
     root: Root,
@@ -164,7 +172,7 @@ def report(
         typer.Option(
             "--out",
             metavar="FILE",
-            parser=root_place,
+            parser=_out,
             help="A file; s3:// and gs:// too. [default: ROOT/reports/NAME.html]",
         ),
     ] = None,
@@ -174,7 +182,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="DIR",
-            parser=root_place,
+            parser=_figures,
             help="Also every figure as PDF and every table as LaTeX, into this folder.",
         ),
     ] = None,

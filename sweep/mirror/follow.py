@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.errors import StoreUnavailableError, SweepError
+from sweep.errors import LockedError, StoreUnavailableError, SweepError
 from sweep.mirror.errors import MirrorError, TrackingUnavailable
 from sweep.mirror.session import Progress, Report, Session
 from sweep.mirror.source import Source
@@ -76,6 +76,8 @@ def mirror(
         loop = _Loop(source, paths, tracking_uri, commands, pace, report, held.check)
         try:
             return loop.run(rebuild)
+        except LockedError:
+            raise  # another mirror is at work: what stands there is its word now
         except SweepError as error:
             away = isinstance(error, (TrackingUnavailable, StoreUnavailableError))
             loop.note("waiting" if away else "failed", str(error))

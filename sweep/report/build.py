@@ -47,7 +47,7 @@ def write_report(
     """
     links = run_links(root, name, mlflow_url)
     data = read_sweep(root, name, measures_for(measure, outcome), links=links, skip_corrupt=skip_corrupt)
-    path = root_place(out) if out is not None else Store(root).root / "reports" / f"{name}.html"
+    path = root_place(out, "--out") if out is not None else Store(root).root / "reports" / f"{name}.html"
     found, sections = _made(Context(data, measure, outcome, draws, seed))
     write_file(path, _rendered(data, found, sections).encode())
     if figures is not None:

@@ -23,8 +23,10 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def root_place(root: str | os.PathLike[str]) -> Path:
+def root_place(root: str | os.PathLike[str], what: str = "root") -> Path:
     """The root as a path: a `pathlib.Path`, or for a URL a `upath.UPath`, which has what the store uses of one.
+
+    `what` is how errors call it: an output may lie in a bucket too.
 
     Raises UsageError for an empty root, for schemes that cannot be written safely, and where a store's client is not
     installed.
@@ -36,19 +38,21 @@ def root_place(root: str | os.PathLike[str]) -> Path:
     if separator:
         if scheme not in SCHEMES or not rest.strip("/"):
             allowed = ", ".join(f"{scheme}://bucket/folder" for scheme in SCHEMES)
-            raise UsageError(f"root {text!r}: it must be a folder, a mounted one, or one of {allowed}.")
+            raise UsageError(f"{what} {text!r}: it must be a folder, a mounted one, or one of {allowed}.")
         client = _CLIENTS[scheme]
         if find_spec(client) is None:
             raise UsageError(
-                f"root {text!r}: {scheme}:// needs {client}, which is not installed: pip install {client}, or install "
-                "rankscope again with its dependencies."
+                f"{what} {text!r}: {scheme}:// needs {client}, which is not installed: pip install {client}, or "
+                "install rankscope again with its dependencies."
             )
         from upath import UPath
 
         place: Path = UPath(text.rstrip("/"), **_OPTIONS[scheme])
         return place
     if not text:
-        raise UsageError("root '': it must be a folder; give --root a path.")
+        raise UsageError(
+            f"{what} '': it must be a folder; give {'--root' if what == 'root' else what} a path."
+        )
     return Path(text).expanduser()
 
 
