@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from object_store import ObjectStore
 
 LONG = ("integration/test_killed_drivers", "cluster", "integration", "sweep/mirror", "sweep/cli")
 """What takes longest begins first, or one process would be left alone with it at the end."""
@@ -28,3 +29,27 @@ def _denormal_numbers() -> Iterator[None]:
     yield
     if "torch" in sys.modules:
         sys.modules["torch"].set_flush_denormal(False)
+
+
+@pytest.fixture(scope="session")
+def _object_store() -> Iterator[ObjectStore]:
+    with ObjectStore() as store:
+        yield store
+
+
+@pytest.fixture
+def object_store(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A real S3 interface whose `root` has nothing below it, reached through the environment; its faults end here."""
+    import fsspec
+
+    from sweep.store import objects
+
+    for name, value in _object_store.env.items():
+        monkeypatch.setenv(name, value)
+    client = fsspec.get_filesystem_class("s3")
+    client.clear_instance_cache()
+    _object_store.root = _object_store.fresh_root()
+    yield _object_store
+    _object_store.calm()
+    client.clear_instance_cache()
+    objects.forget()

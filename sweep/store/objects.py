@@ -27,6 +27,7 @@ __all__ = [
     "arrow_filesystem",
     "check_conditional_writes",
     "exists",
+    "forget",
     "is_folder",
     "list_names",
     "list_tree",
@@ -181,6 +182,11 @@ def check_conditional_writes(root: Path) -> str | None:
         "slower, and two processes that claim within that time of each other on a stalled network can both "
         "think they won. A store that keeps to them is safer."
     )
+
+
+def forget() -> None:
+    """Forget what is known of the stores' conditional writes."""
+    _conditional.clear()
 
 
 def _conditions_hold(place: Path, *, again: bool = False) -> bool:

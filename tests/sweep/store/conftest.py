@@ -11,7 +11,10 @@ from sweep.store import Store, SweepStore
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Under a folder; of tests that are `anywhere`, in a bucket too."""
+    if getattr(request, "param", "folder") == "bucket":
+        return Store(request.getfixturevalue("object_store").root)
     return Store(tmp_path / "root")
 
 

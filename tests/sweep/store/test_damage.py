@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places_of_tests import anywhere
 
 from sweep.errors import CorruptSegmentError
 from sweep.store import Store, SweepStore, compaction, manifest, segments
@@ -56,6 +57,7 @@ def test_any_truncation_of_a_segment_is_noticed(sweep: SweepStore, write_attempt
         assert [error.path for error in sweep.corrupt_segments(deep=False)] == [path]
 
 
+@anywhere
 def test_a_damaged_segment_is_named_with_the_remedy_and_the_rest_is_read(
     store: Store, sweep: SweepStore, write_attempt: Attempt
 ) -> None:
@@ -80,6 +82,7 @@ def test_a_damaged_segment_is_named_with_the_remedy_and_the_rest_is_read(
     assert [error.path for error in sweep.corrupt_segments()] == [path]
 
 
+@anywhere
 def test_a_segment_under_another_segments_name_is_noticed(sweep: SweepStore, write_attempt: Attempt) -> None:
     write_attempt(sweep, "p0", ["t0"], [0, 1])
     first, second = segment_files(sweep)
@@ -134,6 +137,7 @@ def test_a_flipped_bit_of_a_part_is_noticed_or_harmless(
     assert noticed > 100
 
 
+@anywhere
 def test_the_sound_row_groups_of_a_damaged_part_are_read(
     store: Store, sweep: SweepStore, compacted: Path
 ) -> None:
@@ -152,6 +156,7 @@ def test_the_sound_row_groups_of_a_damaged_part_are_read(
     assert len(store.metrics("demo", ["trial_id", "step", "srank"])) == 20, "other columns are sound"
 
 
+@anywhere
 def test_a_part_that_is_missing_or_cut_is_named(store: Store, sweep: SweepStore, compacted: Path) -> None:
     data = compacted.read_bytes()
     compacted.write_bytes(data[:-50])
@@ -163,6 +168,7 @@ def test_a_part_that_is_missing_or_cut_is_named(store: Store, sweep: SweepStore,
         store.metrics("demo")
 
 
+@anywhere
 def test_a_damaged_manifest_is_named(store: Store, sweep: SweepStore, compacted: Path) -> None:
     path = sweep.layout.manifest(1)
     path.write_text(path.read_text()[:40])
@@ -171,6 +177,7 @@ def test_a_damaged_manifest_is_named(store: Store, sweep: SweepStore, compacted:
     assert [error.path for error in sweep.corrupt_segments()] == [path]
 
 
+@anywhere
 def test_the_part_of_a_killed_compaction_does_not_outlive_the_next_manifest(
     store: Store,
     sweep: SweepStore,

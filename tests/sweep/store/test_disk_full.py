@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from sweep.errors import StoreError
-from sweep.store import MEASURES, Store, SweepStore, files
+from sweep.store import MEASURES, Store, SweepStore
 
 Attempt = Callable[..., int]
 

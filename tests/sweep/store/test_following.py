@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from places_of_tests import anywhere
 
 from sweep.errors import CorruptSegmentError
 from sweep.store import Store, SweepStore
@@ -37,6 +38,7 @@ class Follower:
         return batches
 
 
+@anywhere
 def test_batches_come_once_and_in_order(sweep: SweepStore, write_attempt: Attempt) -> None:
     write_attempt(sweep, "p0", ["t0"], [0, 1])
     write_attempt(sweep, "p1", ["t1"], [0])
@@ -54,6 +56,7 @@ def test_batches_come_once_and_in_order(sweep: SweepStore, write_attempt: Attemp
     assert [b.rows.column("name").to_pylist() for b in sweep.tail({}, "spectra")][:1] == [["singular_values"]]
 
 
+@anywhere
 def test_a_pack_taken_while_it_was_hot_does_not_come_again_when_compacted(
     sweep: SweepStore, write_attempt: Attempt, finish_pack: Finish
 ) -> None:
@@ -68,6 +71,7 @@ def test_a_pack_taken_while_it_was_hot_does_not_come_again_when_compacted(
     assert newcomer.losses == follower.losses == {("t0", 0): 0.0, ("t0", 1): 1.0}
 
 
+@anywhere
 @pytest.mark.parametrize("seed", range(6))
 def test_a_follower_at_random_moments_ends_with_every_row(
     store: Store, sweep: SweepStore, write_attempt: Attempt, finish_pack: Finish, seed: int

@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
+from places_of_tests import anywhere
 
 from sweep.analysis.final import final
 from sweep.errors import CorruptSegmentError, UsageError
@@ -98,6 +99,7 @@ def test_a_measure_that_does_not_exist_is_refused(filled: Store) -> None:
         filled.last_metrics("demo", ["sranc"])
 
 
+@anywhere
 def test_an_empty_sweep_has_typed_empty_last_values(store: Store) -> None:
     store.create("demo")
     found = store.last_metrics("demo", ["loss"])
@@ -105,6 +107,7 @@ def test_an_empty_sweep_has_typed_empty_last_values(store: Store) -> None:
     assert finals(found)["loss"].isna().all()
 
 
+@anywhere
 def test_superseded_rows_hold_no_last_value(store: Store, sweep: SweepStore, write_attempt: Attempt) -> None:
     write_attempt(sweep, "p0", ["t0"], [0, 1, 2, 3, 4, 5])
     write_attempt(sweep, "p0", ["t0"], [4], resume_step=2, value=100.0)

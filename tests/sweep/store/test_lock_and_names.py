@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from places_of_tests import anywhere
 
 from sweep.errors import LockedError, SweepError, UsageError
 from sweep.store import Store, SweepStore
@@ -70,6 +71,7 @@ def test_the_second_owner_is_refused_with_host_process_and_since_when(tmp_path: 
     assert store.sweep("demo").owner() is None
 
 
+@anywhere
 def test_the_lock_is_free_again_after_the_block(sweep: SweepStore) -> None:
     with sweep.lock():
         assert sweep.owner() is not None
@@ -148,6 +150,7 @@ def test_pack_ids_cannot_leave_the_sweep(sweep: SweepStore, pack: str) -> None:
     assert sorted(sweep.layout.folder.rglob("*")) == before
 
 
+@anywhere
 def test_a_sweep_that_is_not_there_is_said_with_those_that_are(store: Store) -> None:
     with pytest.raises(UsageError, match=r"no sweep 'demo' under .*; there are: none yet"):
         store.metrics("demo")

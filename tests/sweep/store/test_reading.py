@@ -17,6 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
+from places_of_tests import anywhere
 
 from sweep.errors import UsageError
 from sweep.store import METRICS, SPECTRA, Store, SweepStore, manifest, segments
@@ -158,6 +159,7 @@ def test_columns_and_filters_that_do_not_fit_are_refused(
         filled.metrics("demo", columns, filters)
 
 
+@anywhere
 def test_columns_that_hold_values_are_told_by_the_parts_and_not_by_segments(
     store: Store, sweep: SweepStore, write_attempt: Any, finish_pack: Any
 ) -> None:
@@ -177,6 +179,7 @@ def test_columns_that_hold_values_are_told_by_the_parts_and_not_by_segments(
     assert "q_mean" not in expected
 
 
+@anywhere
 def test_an_empty_sweep_has_typed_empty_tables(store: Store) -> None:
     store.create("demo")
     assert list(store.metrics("demo").columns) == list(METRICS)
@@ -195,6 +198,7 @@ def write_other_version(sweep: SweepStore, pack: str, table: Any) -> None:
     sweep.finish_pack(pack, {"attempt": attempt, "trials": {}})
 
 
+@anywhere
 @pytest.mark.parametrize("compacted", ["none", "some", "all"])
 def test_files_with_fewer_and_more_columns_are_read_together(store: Store, compacted: str) -> None:
     sweep = store.create("demo")
@@ -215,6 +219,7 @@ def test_files_with_fewer_and_more_columns_are_read_together(store: Store, compa
     assert len(store.metrics("demo", ["trial_id"], pc.field("srank").is_null())) == 2
 
 
+@anywhere
 def test_a_read_across_a_compaction_sees_every_row(
     store: Store, write_attempt: Any, finish_pack: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,6 +241,7 @@ def test_a_read_across_a_compaction_sees_every_row(
     assert calls
 
 
+@anywhere
 def test_segments_stay_for_the_grace_period(store: Store, write_attempt: Any, finish_pack: Any) -> None:
     sweep = store.create("demo")
     finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["a"], [0]), ["a"])
@@ -247,6 +253,7 @@ def test_segments_stay_for_the_grace_period(store: Store, write_attempt: Any, fi
     assert len(store.metrics("demo")) == 1
 
 
+@anywhere
 def test_few_rows_wait_for_more(sweep: SweepStore, write_attempt: Any, finish_pack: Any) -> None:
     finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["a"], [0, 1]), ["a"])
     assert sweep.compact(min_rows=3).packs == 0
@@ -256,6 +263,7 @@ def test_few_rows_wait_for_more(sweep: SweepStore, write_attempt: Any, finish_pa
     assert sweep.compact(min_rows=3).packs == 2
 
 
+@anywhere
 def test_spectra_come_back_as_float32_vectors(store: Store, write_attempt: Any, finish_pack: Any) -> None:
     sweep = store.create("demo")
     finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["a"], [0, 1], value=2.0), ["a"])

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from places_of_tests import anywhere
 
 from sweep.errors import StoreError, UsageError
 from sweep.store import TRIALS, Store, SweepStore
@@ -35,6 +36,7 @@ def test_every_hyperparameter_has_its_typed_column() -> None:
     assert set(trial.TrialConfig.model_fields) == set(HYPERPARAMETERS)
 
 
+@anywhere
 def test_the_table_comes_back_typed(store: Store, sweep: SweepStore) -> None:
     sweep.write_trials(planned())
     found = store.trials("demo")
@@ -57,6 +59,7 @@ def test_a_table_that_was_read_can_be_written_again(store: Store, sweep: SweepSt
     pd.testing.assert_frame_equal(store.trials("demo"), once)
 
 
+@anywhere
 def test_status_and_outcome_follow_the_packs(store: Store, sweep: SweepStore) -> None:
     sweep.write_trials(planned())
     for pack in ("p0", "p1", "p2"):
@@ -91,6 +94,7 @@ def test_status_and_outcome_follow_the_packs(store: Store, sweep: SweepStore) ->
     assert again["attempts"].tolist() == [1, 1, 2, 1]
 
 
+@anywhere
 def test_a_sweep_without_trials_yet_has_an_empty_table(store: Store) -> None:
     store.create("demo")
     assert list(store.trials("demo").columns) == list(TRIALS)
@@ -117,6 +121,7 @@ def test_trials_that_do_not_fit_are_refused(sweep: SweepStore, change: dict[str,
         sweep.write_trials(planned().drop(columns="pack_id"))
 
 
+@anywhere
 def test_a_damaged_table_is_named(store: Store, sweep: SweepStore) -> None:
     sweep.write_trials(planned())
     path = sweep.layout.trials

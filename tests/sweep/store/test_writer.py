@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from places_of_tests import anywhere
 
 from sweep.errors import SupersededError, SweepError, UsageError
 from sweep.store import METRICS, SCHEMA_VERSION, SegmentWriter, Store, SweepStore
@@ -21,6 +22,7 @@ def writer(sweep: SweepStore) -> SegmentWriter:
     return sweep.segment_writer("p0", sweep.start_attempt("p0", {"resume_step": -1}), -1)
 
 
+@anywhere
 def test_null_and_nan_are_different_and_survive(
     store: Store, sweep: SweepStore, writer: SegmentWriter
 ) -> None:
@@ -72,6 +74,7 @@ def test_doubles_are_kept_bit_for_bit(sweep: SweepStore, writer: SegmentWriter) 
     assert found.tobytes() == values.tobytes()
 
 
+@anywhere
 def test_rows_may_be_dicts_and_the_last_of_a_key_counts(store: Store, writer: SegmentWriter) -> None:
     writer.append([{"trial_id": "a", "step": 0, "loss": 1.0}, {"trial_id": "a", "step": 1, "srank": 2}])
     writer.append([{"trial_id": "a", "step": 0, "srank": 3}])
@@ -122,6 +125,7 @@ def test_a_segment_tells_what_it_is_and_plain_readers_read_it(
     assert sweep.last_step("p0") == 9
 
 
+@anywhere
 def test_a_superseded_attempt_cannot_commit(sweep: SweepStore, writer: SegmentWriter) -> None:
     writer.append({"trial_id": ["a"], "step": [0]})
     assert not sweep.superseded("p0", 0)
@@ -162,6 +166,7 @@ def test_rows_that_do_not_fit_are_refused_by_column(writer: SegmentWriter, rows:
     assert writer.rows_pending == 0
 
 
+@anywhere
 def test_attempts_are_numbered_once_and_remembered(sweep: SweepStore) -> None:
     assert sweep.next_attempt("p0") == 0
     assert [sweep.start_attempt("p0", {"resume_step": step, "device": "cpu"}) for step in (-1, 40)] == [0, 1]
@@ -177,6 +182,7 @@ def test_an_attempt_says_where_it_goes_on_from(sweep: SweepStore, resume_step: o
         sweep.start_attempt("p0", {"resume_step": resume_step})
 
 
+@anywhere
 def test_a_writer_needs_its_attempt_and_a_fresh_number(sweep: SweepStore, writer: SegmentWriter) -> None:
     with pytest.raises(UsageError, match="attempt 1 with resume_step -1: it must be an attempt that"):
         sweep.segment_writer("p0", 1, -1)
@@ -193,6 +199,7 @@ def test_a_writer_needs_its_attempt_and_a_fresh_number(sweep: SweepStore, writer
     assert onward.flush() == 2
 
 
+@anywhere
 def test_the_first_result_stands(sweep: SweepStore, writer: SegmentWriter) -> None:
     assert sweep.packs_done() == set()
     assert sweep.result("p0") is None
@@ -223,11 +230,13 @@ def test_a_result_that_says_too_little_is_refused(
     assert sweep.packs_done() == set()
 
 
+@anywhere
 def test_failures_are_remembered(sweep: SweepStore, writer: SegmentWriter) -> None:
     sweep.fail_pack("p0", 0, {"reason": "out of memory", "traceback": "..."})
     assert [f["reason"] for f in sweep.failures()["p0"]] == ["out of memory"]
 
 
+@anywhere
 def test_plans_are_written_once_and_a_trial_has_one_pack(sweep: SweepStore) -> None:
     plan = {"packs": {"p0": {"trials": ["a", "b"], "size": 2}}}
     assert sweep.write_plan(plan) == 0
@@ -242,6 +251,7 @@ def test_plans_are_written_once_and_a_trial_has_one_pack(sweep: SweepStore) -> N
     assert len(sweep.plans()) == 2
 
 
+@anywhere
 def test_the_record_is_what_was_written(sweep: SweepStore, tmp_path: Path) -> None:
     assert sweep.sweep_record() is None
     sweep.write_sweep_record({"study": "name: x\n# ä", "root": tmp_path, "delta": np.float64(0.01)})
