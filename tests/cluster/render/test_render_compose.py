@@ -63,7 +63,10 @@ def test_mlflow_asks_who_calls_and_by_which_name() -> None:
     script = mlflow["command"][-1]
     assert "--app-name basic-auth" in script
     assert "--allowed-hosts 'localhost:*,127.0.0.1:*,mlflow:*'" in script
-    assert mlflow["environment"]["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
+    assert (
+        mlflow["environment"]["MLFLOW_BACKEND_STORE_URI"]
+        == "postgresql+psycopg2://mlflow@postgres:5432/mlflow"
+    )
 
 
 def test_ray_asks_for_the_token_and_only_the_head_has_mlflows_password() -> None:

@@ -14,7 +14,7 @@ from rendered import described, tool
 from cluster.description import lock_text
 from cluster.render import render
 from cluster.render.lock import EXTRAS, make_lock
-from sweep.errors import UsageError
+from sweep.errors import SweepError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -86,3 +86,9 @@ def test_a_folder_that_is_no_checkout_or_an_unknown_extra_is_refused(tmp_path: P
         make_lock(tmp_path)
     with pytest.raises(UsageError, match=r"--extra 'env': unknown. Extras: .*envs"):
         make_lock(PROJECT, ["env"])
+
+
+def test_without_uv_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SweepError, match="pip install uv"):
+        make_lock(PROJECT)

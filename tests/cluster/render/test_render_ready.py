@@ -13,8 +13,8 @@ from rendered import every_file
 from typer.testing import CliRunner
 
 from cluster.description import default_cluster, example_text
-from cluster.render import TARGETS, render
-from sweep.errors import UsageError
+from cluster.render import TARGETS, render, write_files
+from sweep.errors import SweepError, UsageError
 
 PROJECT = Path(__file__).resolve().parents[3]
 READY = PROJECT / "cluster" / "ready"
@@ -86,3 +86,9 @@ def test_the_command_writes_the_files_of_a_description(tmp_path: Path) -> None:
 def test_an_unknown_kind_is_refused_with_those_there_are() -> None:
     with pytest.raises(UsageError, match=r"did you mean 'kuberay'.* Allowed: kuberay, aws"):
         render(default_cluster(), "kubray")
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(SweepError, match=r"--out .*taken.*cannot be written: .* Give another folder"):
+        write_files({"x": ""}, tmp_path / "taken")

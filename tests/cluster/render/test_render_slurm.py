@@ -75,7 +75,7 @@ case "$me $1" in
   srun*) while [ "${1#-}" != "$1" ]; do shift; done; exec "$@" ;;
   "ray start") stat -c %a "$(dirname "$RAY_AUTH_TOKEN_PATH")" "$RAY_AUTH_TOKEN_PATH" >>"$NOTES/modes"
     cat "$RAY_AUTH_TOKEN_PATH" >"$NOTES/token"; trap 'exit 0' TERM; while :; do sleep 0.05; done ;;
-  "sweep run") for _ in $(seq 400); do [ -e "$NOTES/asked" ] && exit 0; [ -e "$NOTES/done" ] && exit 0
+  "sweep run") for _ in $(seq 3000); do [ -e "$NOTES/asked" ] && exit 0; [ -e "$NOTES/done" ] && exit 0
     sleep 0.05; done; exit 9 ;;
   "sweep stop") touch "$NOTES/asked" ;;
 esac
