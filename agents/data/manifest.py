@@ -128,6 +128,8 @@ def list_datasets(root: Path) -> list[Listing]:
     listings = []
     for name in dataset_names(folder):
         path = folder / name
+        if not is_local(path) and not dataset_exists(path):
+            continue  # its maker has yet to put up the manifest
         try:
             listings.append(Listing(name, path, read_manifest(path), None))
         except DatasetError as error:

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from sweep.errors import CorruptSegmentError, UsageError
+from sweep.errors import CorruptSegmentError
 from sweep.store import local_files
 from sweep.store.faults import patience
 from sweep.store.places import is_local
@@ -26,7 +26,6 @@ __all__ = [
     "is_folder",
     "list_names",
     "list_tree",
-    "local_root",
     "make_folder",
     "open_file",
     "patience",
@@ -43,20 +42,6 @@ __all__ = [
     "size",
     "writing",
 ]
-
-
-def local_root(root: str | os.PathLike[str]) -> Path:
-    """The root as a path; a URL of an object store is refused, for what needs a folder."""
-    text = os.fspath(root)
-    scheme, separator, _ = text.partition("://")
-    if separator:
-        raise UsageError(
-            f"root {text!r}: {scheme}:// is not supported yet; a root is a local folder or a mounted one. "
-            "Mount the bucket, or give --root a folder."
-        )
-    if not text:
-        raise UsageError("root '': it must be a folder; give --root a path.")
-    return Path(text).expanduser()
 
 
 def make_folder(folder: Path) -> None:

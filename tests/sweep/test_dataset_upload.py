@@ -124,6 +124,7 @@ def test_an_upload_that_was_cut_short_goes_on_and_until_then_there_is_no_dataset
         put(root)
     assert len(sent) == 3
     assert not dataset_exists(root / "datasets" / "drawn")
+    assert list_datasets(root) == []
     with pytest.raises(DatasetError, match=r"has no dataset.json, which is put up last.*goes on from there"):
         read_manifest(root / "datasets" / "drawn")
     monkeypatch.setattr(dataset_upload, "_put", lambda *given: (sent.append(given[0].name), put_one(*given)))
