@@ -137,7 +137,7 @@ def training(root: Path, packs: int, url: str) -> Iterator[Path]:
                 "spaces": [
                     {
                         "name": f"size-{size}-{activation}",
-                        "fixed": {"hidden_sizes": [size], "activation": activation},
+                        "base": {"hidden_sizes": [size], "activation": activation},
                         "axes": {"learning_rate": [1e-4, 1e-3]},
                         "seeds": 1,
                     }
@@ -194,7 +194,7 @@ class Steps:
         return sum(steps_of(self._root).values()) if self._root else 0
 
 
-def counts(database: Postgres, url: str) -> dict[str, int]:
+def counts(database: Postgres) -> dict[str, int]:
     """What the database has of the mirrored sweep."""
     of = (
         "join tags t on t.run_uuid = r.run_uuid and t.key = 'rankscope.trial_id' join tags s on s.run_uuid = "
@@ -206,6 +206,12 @@ def counts(database: Postgres, url: str) -> dict[str, int]:
         f"on r.run_uuid = m.run_uuid {of}"
     )
     return {"runs": runs, "trials": trials, "points": points, "twice": points - distinct}
+
+
+def bytes_a_point(database: Postgres) -> float:
+    """What a row of the table of metrics takes on the disk, its keys included."""
+    [(size, rows)] = database.sql("select pg_total_relation_size('metrics'), count(*) from metrics")
+    return float(size) / float(rows)
 
 
 def main() -> int:
@@ -247,7 +253,8 @@ def main() -> int:
                 rate = summary.metrics_sent / (time.perf_counter() - began)
                 beside_it = steps.rate()
                 after = peer(server.url, given.peer_batches, "after")
-        found = counts(database, server.url)
+        found = counts(database)
+        size = bytes_a_point(database)
     if found != {"runs": given.runs, "trials": given.runs, "points": expected, "twice": 0}:
         raise SystemExit(f"the database has {found}, expected {given.runs} runs and {expected} points")
     result = emit(
@@ -257,6 +264,7 @@ def main() -> int:
         peer_before_per_s=round(before),
         peer_after_per_s=round(after),
         mirror_per_s=round(rate),
+        bytes_a_point=round(size),
         mirror_s=round(summary.metrics_sent / rate, 1),
         training_alone_steps_per_s=round(alone),
         training_beside_the_mirror_steps_per_s=round(beside_it),
