@@ -59,11 +59,10 @@ def compact(layout: Layout, *, min_rows: int, grace_seconds: float, rows_per_par
 
 def _candidates(layout: Layout, current: Manifest, corrupt: list[CorruptSegmentError]) -> dict[str, int]:
     """The finished packs that are still in segments, with their numbers of metric rows."""
-    sizes = {}
+    sizes, hot = {}, segments.list_all(layout, "metrics")
     for pack_id in sorted(Packs(layout).done() - set(current.packs)):
         try:
-            found = segments.list_segments(layout, "metrics", pack_id)
-            sizes[pack_id] = sum(segments.describe(segment).rows for segment in found)
+            sizes[pack_id] = sum(segments.describe(segment).rows for segment in hot.get(pack_id, []))
         except CorruptSegmentError as error:
             corrupt.append(error)
     return sizes

@@ -19,7 +19,7 @@ from sweep.store import files
 from sweep.store.layout import Layout, SegmentName, Table
 from sweep.store.schema import SCHEMA_VERSION
 
-__all__ = ["Segment", "SegmentInfo", "check", "describe", "encode", "list_segments", "read"]
+__all__ = ["Segment", "SegmentInfo", "check", "describe", "encode", "list_all", "list_segments", "read"]
 
 _MARK = b'{"rankscope_crc32": "'
 _ZEROS = b"00000000"
@@ -61,6 +61,16 @@ def list_segments(layout: Layout, table: Table, pack_id: str) -> list[Segment]:
         if (name := SegmentName.parse(file_name))
     ]
     return sorted(found, key=lambda segment: segment.name)
+
+
+def list_all(layout: Layout, table: Table) -> dict[str, list[Segment]]:
+    """The committed segments of every pack, as `list_segments` gives them, from one listing of the whole table."""
+    root, found = layout.hot_root(table), dict[str, list[Segment]]()
+    for path in files.list_tree(root):
+        pack_id, _, file_name = path.partition("/")
+        if name := SegmentName.parse(file_name):
+            found.setdefault(pack_id, []).append(Segment(pack_id, name, root / pack_id / file_name))
+    return {pack_id: sorted(found[pack_id], key=lambda segment: segment.name) for pack_id in sorted(found)}
 
 
 def encode(table: Any, info: SegmentInfo) -> bytes:

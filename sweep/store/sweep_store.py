@@ -399,8 +399,8 @@ class SweepStore:
                 found.append(error)
         table: Table
         for table in ("metrics", "spectra") if segments_too else ():
-            for pack_id in files.list_names(self.layout.hot_root(table)):
-                for segment in segments.list_segments(self.layout, table, pack_id):
+            for committed in segments.list_all(self.layout, table).values():
+                for segment in committed:
                     try:
                         (segments.check if deep else segments.describe)(segment)
                     except FileNotFoundError:

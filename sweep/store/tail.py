@@ -11,6 +11,7 @@ from sweep.store.exactly_once import step_limits
 from sweep.store.layout import Layout, SegmentName, Table
 from sweep.store.manifest import CompactedPack, Manifest
 from sweep.store.packs import Packs
+from sweep.store.segments import Segment
 
 __all__ = ["TailBatch", "tail"]
 
@@ -30,24 +31,21 @@ class TailBatch(NamedTuple):
 def tail(layout: Layout, cursors: Cursors, table: Table, *, skip_corrupt: bool) -> Iterator[TailBatch]:
     """What was committed after the cursors, pack by pack, oldest first."""
     current = manifest.latest(layout)
-    packs = Packs(layout)
-    for pack_id in sorted({*files.list_names(layout.hot_root(table)), *current.packs}):
+    packs, hot = Packs(layout), segments.list_all(layout, table)
+    for pack_id in sorted({*hot, *current.packs}):
         cursor = SegmentName(*cursors.get(pack_id, (-1, -1)))
         pack = current.packs.get(pack_id)
         if pack:
             yield from _compacted(layout, current, table, pack_id, pack, cursor)
         else:
-            yield from _hot(layout, packs, table, pack_id, cursor, skip_corrupt)
+            fresh = [segment for segment in hot[pack_id] if segment.name > cursor]
+            if fresh:
+                yield from _hot(packs, pack_id, fresh, skip_corrupt)
 
 
-def _hot(
-    layout: Layout, packs: Packs, table: Table, pack_id: str, cursor: SegmentName, skip_corrupt: bool
-) -> Iterator[TailBatch]:
+def _hot(packs: Packs, pack_id: str, fresh: list[Segment], skip_corrupt: bool) -> Iterator[TailBatch]:
     import pyarrow.compute as pc
 
-    fresh = [segment for segment in segments.list_segments(layout, table, pack_id) if segment.name > cursor]
-    if not fresh:
-        return
     limits = step_limits(packs.resume_steps(pack_id))
     for segment in fresh:
         try:
