@@ -56,8 +56,22 @@ Root = Annotated[
         show_default=False,
     ),
 ]
+
+
+def _tracking_uri(text: str) -> str:
+    from sweep.mirror.servers import given_tracking_uri
+
+    return given_tracking_uri(text)
+
+
 MlflowUri = Annotated[
-    str | None, typer.Option(metavar="URI", help="An MLflow server. [default: the root's own SQLite]")
+    str | None,
+    typer.Option(
+        metavar="URI",
+        help="An MLflow server. [default: the root's own SQLite]",
+        # Refused before anything starts, not when the mirror does.
+        parser=_tracking_uri,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 SweepName = Annotated[str, typer.Argument(metavar="NAME", help="A sweep's name; `sweep status` lists them.")]

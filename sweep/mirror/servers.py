@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from sweep.errors import UsageError
 
-__all__ = ["checked_tracking_uri", "remedy"]
+__all__ = ["checked_tracking_uri", "given_tracking_uri", "remedy"]
 
 _DATABASES = ("postgresql", "postgres", "mysql", "mssql", "oracle")
 
@@ -26,6 +26,16 @@ def checked_tracking_uri(uri: str) -> str:
             "--mlflow-uri http://HOST:5000."
         )
     return uri
+
+
+def given_tracking_uri(text: str) -> str:
+    """As `checked_tracking_uri`, for one on a command line, where it must not hold a password either."""
+    if urlsplit(text).password is not None:
+        raise UsageError(
+            "--mlflow-uri: it holds a password, which `ps` and the shell's history would show. Leave it out, and set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment."
+        )
+    return checked_tracking_uri(text)
 
 
 def remedy(reason: str) -> str:
