@@ -89,12 +89,12 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
     """Read the status; `deep` reads all rows to find damage, where there are many sizes and footers are read else."""
     standings = store.standings()
     packs = read_packs(store, standings)
-    trials = store.trials(["spaces", "status"], standings)
+    spaces_of, statuses = store.statuses(standings)
     record = store.sweep_record() or {}
     # In the study's order.
     per_space: dict[str, Counter[str]] = {space: Counter() for space in record.get("spaces", [])}
-    for spaces, status in zip(trials.get("spaces", []), trials["status"], strict=False):
-        for space in spaces if spaces is not None else []:
+    for spaces, status in zip(spaces_of, statuses, strict=True):
+        for space in spaces:
             per_space.setdefault(space, Counter())[status] += 1
     owner = store.owner()
     totals = totals_of(packs)
@@ -105,7 +105,7 @@ def sweep_status(store: SweepStore, *, deep: bool = False) -> SweepStatus:
         owner=owner,
         packs=tuple(packs),
         spaces={space: dict(counts) for space, counts in per_space.items()},
-        trials=dict(Counter(trials["status"])),
+        trials=dict(Counter(statuses)),
         corrupt=tuple(str(error) for error in _damage(store, deep)),
         seconds_left=left,
         mirror=_mirror(store),

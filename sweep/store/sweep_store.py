@@ -334,6 +334,10 @@ class SweepStore:
         """One row a trial, as of now; all columns, or those that are named. `packs`: `standings()`, if at hand."""
         return trials.read_trials(self.layout, columns, packs)
 
+    def statuses(self, packs: Mapping[str, Standing] | None = None) -> tuple[list[list[str]], list[str]]:
+        """Each trial's spaces and status, as `trials` has them, sooner. `packs`: `standings()`, if at hand."""
+        return trials.read_statuses(self.layout, packs)
+
     def seconds_spent(self, packs: Mapping[str, Standing] | None = None) -> dict[str, dict[str, float]]:
         """What each pack that is done spent its time on. `packs`: `standings()`, if at hand."""
         return trials.seconds_spent(self.layout, packs)

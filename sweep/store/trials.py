@@ -16,7 +16,7 @@ from sweep.store.standings import Standing, read_side_by_side, standings
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["gather_seconds", "read_trials", "seconds_spent", "write_trials"]
+__all__ = ["gather_seconds", "read_statuses", "read_trials", "seconds_spent", "write_trials"]
 
 _OUTCOME_FIELDS = ("status", "final_step", "diverged_step", "error", "wall_seconds")
 _LOOKED_AT = ("trial_id", "pack_id", "attempts", *_OUTCOME_FIELDS)
@@ -73,24 +73,24 @@ def read_trials(
     trials that are done is taken from it; only packs that finished since it was written are looked into.
     """
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    wanted = None if columns is None else [*dict.fromkeys([*columns, *_LOOKED_AT])]
-    try:
-        data = files.read_bytes(layout.trials)
-    except FileNotFoundError:
+    found = _read(layout, columns)
+    if found is None:
         return _typed(pd.DataFrame({name: [] for name in (TRIALS if columns is None else columns)}))
-    try:
-        found = pq.read_table(pa.BufferReader(data), columns=wanted, page_checksum_verification=True)
-    except (pa.ArrowException, OSError) as error:
-        raise StoreError(
-            f"{layout.trials}: damaged ({error}); run the sweep again, which writes it anew from the plan."
-        ) from error
-    columns_now = {name: found.column(name).to_pylist() for name in _LOOKED_AT}
-    now = _now(layout, columns_now, standings(layout) if packs is None else packs)
+    now = _now(layout, found, standings(layout) if packs is None else packs)
     names = found.column_names if columns is None else list(columns)
     return _typed(pd.DataFrame({name: now.get(name, _values(found, name)) for name in names}))
+
+
+def read_statuses(
+    layout: Layout, packs: Mapping[str, Standing] | None = None
+) -> tuple[list[list[str]], list[str]]:
+    """Each trial's spaces and its status as it is now: of `read_trials`, without loading pandas."""
+    found = _read(layout, ["spaces"])
+    if found is None:
+        return [], []
+    now = _now(layout, found, standings(layout) if packs is None else packs)
+    return [spaces or [] for spaces in found.column("spaces").to_pylist()], now["status"]
 
 
 def seconds_spent(layout: Layout, packs: Mapping[str, Standing] | None = None) -> dict[str, dict[str, float]]:
@@ -115,8 +115,27 @@ def gather_seconds(layout: Layout) -> None:
     files.replace_json(layout.pack_seconds, seconds_spent(layout))
 
 
-def _now(layout: Layout, table: dict[str, list[Any]], known: Mapping[str, Standing]) -> dict[str, list[Any]]:
+def _read(layout: Layout, columns: Collection[str] | None) -> Any:
+    """The table as it was written (`pyarrow.Table`), None before that; with the columns that `_now` looks at."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    wanted = None if columns is None else [*dict.fromkeys([*columns, *_LOOKED_AT])]
+    try:
+        data = files.read_bytes(layout.trials)
+    except FileNotFoundError:
+        return None
+    try:
+        return pq.read_table(pa.BufferReader(data), columns=wanted, page_checksum_verification=True)
+    except (pa.ArrowException, OSError) as error:
+        raise StoreError(
+            f"{layout.trials}: damaged ({error}); run the sweep again, which writes it anew from the plan."
+        ) from error
+
+
+def _now(layout: Layout, found: Any, known: Mapping[str, Standing]) -> dict[str, list[Any]]:
     """The columns that the packs know better than the plan."""
+    table: dict[str, list[Any]] = {name: found.column(name).to_pylist() for name in _LOOKED_AT}
     rows: dict[str, list[int]] = {}
     for row, pack_id in enumerate(table["pack_id"]):
         rows.setdefault(pack_id, []).append(row)
