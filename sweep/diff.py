@@ -18,7 +18,7 @@ _MACHINE = ("host", "platform", "processor", "cores")
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that differs: `a` and `b` are its values, None where a sweep has none."""
+    """One thing that differs: `a` and `b` are its values, None where a sweep has none; a whole part is a mapping."""
 
     what: str
     a: Any
@@ -67,25 +67,21 @@ def diff_sweeps(a: SweepStore, b: SweepStore) -> SweepDiff:
 
 
 def _specification(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The study as paths and values, everything that is left to a default included."""
+    """The study as nested mappings, everything that is left to a default included."""
     about = {key: record.get(key) for key in ("study", "scale", "scheduler")}
     try:
         study = parse_study(str(record["study_text"]), "the record", record.get("scale"))
     except (KeyError, SpecificationError):
         return about  # of another version: the text tells
     content = study.model_dump(mode="json", exclude={"name", "study", "scale", "changed"})
-    return {**about, **dict(_paths(content))}
+    return {**about, **_by_name(content)}
 
 
-def _paths(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings; lists of things with names go by those, others are values."""
+def _by_name(value: Any) -> Any:
+    """Lists of things with names as mappings, so that they are compared by those and not by their order."""
     if isinstance(value, list) and value and all(isinstance(one, dict) and "name" in one for one in value):
-        value = {one["name"]: {k: v for k, v in one.items() if k != "name"} for one in value}
-    if isinstance(value, dict) and value:
-        for key, one in value.items():
-            yield from _paths(one, f"{path}.{key}" if path else str(key))
-    elif value is not None:
-        yield path, value
+        return {one["name"]: _by_name({k: v for k, v in one.items() if k != "name"}) for one in value}
+    return {key: _by_name(one) for key, one in value.items()} if isinstance(value, dict) else value
 
 
 def _code(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,14 +90,20 @@ def _code(record: Mapping[str, Any]) -> dict[str, Any]:
     found |= {f"version of {name}": version for name, version in (record.get("versions") or {}).items()}
     found |= {f"machine: {key}": machine.get(key) for key in _MACHINE}
     runs = record.get("runs") or [{}]
-    return found | {f"resources: {key}": value for key, value in (runs[-1].get("resources") or {}).items()}
+    # Free memory differs from minute to minute.
+    resources = {k: v for k, v in (runs[-1].get("resources") or {}).items() if k != "memory_bytes"}
+    return found | {f"resources: {key}": value for key, value in resources.items()}
 
 
 def _datasets(record: Mapping[str, Any]) -> dict[str, Any]:
     return {name: about.get("fingerprint") for name, about in (record.get("datasets") or {}).items()}
 
 
-def _differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
-    for what in dict.fromkeys([*a, *b]):
-        if a.get(what) != b.get(what):
-            yield Difference(what, a.get(what), b.get(what))
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any], within: str = "") -> Iterator[Difference]:
+    """What differs, as deep as both sides go."""
+    for key in dict.fromkeys([*a, *b]):
+        one, two, path = a.get(key), b.get(key), f"{within}{key}"
+        if isinstance(one, dict) and isinstance(two, dict):
+            yield from _differences(one, two, f"{path}.")
+        elif one != two:
+            yield Difference(path, one, two)

@@ -118,13 +118,15 @@ def _print_results(found: ResultsDiff, a: str, b: str) -> None:
                 f"… {len(found.measures) - _MOST_MEASURES} more measures: --json has all", highlight=False
             )
     if found.shared:
-        said = "measures are" if found.measures else "all measures are"
-        console.print(f"{found.equal_measures} {said} equal to the last bit", highlight=False)
+        all_or_other = ("{} other" if found.measures else "all {}").format(found.equal_measures)
+        console.print(f"{all_or_other} measures are equal to the last bit", highlight=False)
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
+    if isinstance(value, dict):
+        return "is there"
     if isinstance(value, list):
         return escape(", ".join(_shown(one) for one in value))
     return escape(f"{value:.6g}" if isinstance(value, float) else str(value))

@@ -120,3 +120,21 @@ def test_budgets_that_cannot_be_are_refused(
     ended = drill.run(*options)
     assert ended.code == 2
     assert said in ended.output
+
+
+def test_a_sweep_can_be_stopped_while_its_data_are_made(new_drill: MakeDrill, cluster: str) -> None:
+    study = copy.deepcopy(STUDY)
+    (recipe,) = study["datasets"].values()
+    recipe["collect"]["steps"] = 2_000_000
+    study["datasets"] = {"catch-long": recipe}
+    study["base"]["dataset"] = "catch-long"
+    drill = new_drill(study, address=cluster)
+    command = drill.start_run()
+    command.until((drill.root / "datasets" / ".making-catch-long").exists, "collecting began")
+    drill.store.request_stop("enough")
+    ended = command.wait()
+    assert ended.code == 1
+    assert "tiny: no trials yet; 0 packs trained in" in ended.output
+    assert "stopped: enough" in ended.output
+    assert drill.packs() == []
+    assert "stopped: enough; goes on with the same command" in drill.sweep("status", drill.name).ok().output

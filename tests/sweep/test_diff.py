@@ -63,6 +63,7 @@ def test_what_differs_of_study_code_machine_and_data_is_named(tiny_root: Path) -
     assert by_path["base.train_steps"] == (60, 90)
     assert by_path["spaces.rates.axes.learning_rate"] == ([1e-3, 1e-2], [1e-3, 1e-1])
     assert not [path for path in by_path if path.startswith(("protocol", "datasets", "title"))]
+    assert "spaces.rates.seeds" in by_path
     assert any(line.startswith("-") and "60" in line for line in found.text)
     assert found.code == (
         Difference("commit", "aaaa", "bbbb"),
@@ -126,3 +127,13 @@ def test_trials_that_ended_otherwise_are_counted(tiny_root: Path, tmp_path: Path
     results = diff_sweeps(one, two).results
     assert results.statuses == (("finished", "planned", 2),)
     assert results.measures == ()
+
+
+def test_a_part_that_only_one_study_has_is_one_difference(tiny_root: Path) -> None:
+    narrow = {"name": "narrow", "axes": {"learning_rate": {"values": [1e-3, 1e-2]}}}
+    broad = {"name": "broad", "axes": {"activation": {"values": ["relu", "tanh"]}}}
+    one = with_record(begin(tiny_root, study(narrow), "one")[0], study(narrow))
+    two = with_record(begin(tiny_root, study(broad, narrow), "two")[0], study(broad, narrow))
+    (only,) = diff_sweeps(one, two).study
+    assert (only.what, only.a) == ("spaces.broad", None)
+    assert only.b["axes"] == {"activation": ["relu", "tanh"]}

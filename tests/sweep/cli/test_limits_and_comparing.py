@@ -70,7 +70,7 @@ def test_diff_of_two_roots_names_what_differs(
     for part in ("study: the same", "code and machine: the same", "data: the same"):
         assert part in same.out
     assert "results: 8 trials in both, 0 only in A, 0 only in B" in same.out
-    assert "all measures are equal to the last bit" in same.out
+    assert "all 23 measures are equal to the last bit" in same.out
 
     shutil.copytree(finished / "store", tmp_path / "other" / "store")
     store = Store(tmp_path / "other").sweep("tiny")
