@@ -182,3 +182,22 @@ def test_caps_of_design_and_of_all_spaces_together() -> None:
     with pytest.raises(SpecificationError, match="max_trials: 5: the spaces have 6 trials together"):
         study({"name": "a", "axes": axes}, {"name": "b", "axes": axes}, max_trials=5)
     assert len(study({"name": "a", "axes": axes}, max_trials=3).trials()) == 3
+
+
+def test_a_seed_makes_the_trial_that_it_would_make_alone() -> None:
+    # The members of a point are checked once, for the first of its seeds.
+    for trial in parse_study(YAML.replace("    base: {batch_size: 32}\n", ""), "example.yaml").trials():
+        alone = TrialConfig(**{name: getattr(trial.config, name) for name in trial.config.model_fields_set})
+        assert alone == trial.config
+        assert alone.model_fields_set == trial.config.model_fields_set
+        assert alone.trial_id("f0" * 32) == trial.config.trial_id("f0" * 32)
+
+
+def test_ids_are_those_of_the_trials_and_follow_the_fingerprints() -> None:
+    spec = parse_study(YAML.replace("    base: {batch_size: 32}\n", ""), "example.yaml")
+    prints = {"catch": "f0" * 32, "pong": "0f" * 32}
+    by_id = spec.trials_by_id(prints)
+    assert list(by_id.values()) == spec.trials()
+    assert [trial.config.trial_id(prints[trial.config.dataset]) for trial in spec.trials()] == list(by_id)
+    assert spec.trials_by_id(prints) == by_id
+    assert not spec.trials_by_id({**prints, "catch": "aa" * 32}).keys() & by_id.keys()
