@@ -66,7 +66,12 @@ class ObjectStore:
 
     def fail(self, status: int, seconds: float, code: str | None = None) -> None:
         """Answer every request with `status` (503 as SlowDown unless a `code` is given), without passing it on."""
-        self._tell("fail", status=status, seconds=seconds, code=code or {503: "SlowDown"}.get(status, "InternalError"))
+        self._tell(
+            "fail",
+            status=status,
+            seconds=seconds,
+            code=code or {503: "SlowDown"}.get(status, "InternalError"),
+        )
 
     def fail_share(self, share: float, seconds: float) -> None:
         """Answer this share of the requests with 503 SlowDown."""
@@ -155,7 +160,7 @@ def _proxy(faults: _Faults, moto: int) -> type[BaseHTTPRequestHandler]:
                 else:
                     self._answer(status, headers, content)
 
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _pass  # noqa: N815
 
         def _body(self) -> bytes:
             if "chunked" in self.headers.get("Transfer-Encoding", ""):
@@ -221,18 +226,29 @@ class _Front:
         self._handler = handler
         self._server = _Server(("127.0.0.1", 0), handler)
         self.port = int(self._server.server_address[1])
+        self._back = threading.Event()
+        self._returns: threading.Thread | None = None
         self._serve()
 
     def close_for(self, seconds: float) -> None:
+        self.open()
         self._server.shutdown()
         self._server.server_close()
+        self._back.clear()
 
         def again() -> None:
-            time.sleep(seconds)
+            self._back.wait(seconds)
             self._server = _Server(("127.0.0.1", self.port), self._handler)
             self._serve()
 
-        threading.Thread(target=again, daemon=True).start()
+        self._returns = threading.Thread(target=again, daemon=True)
+        self._returns.start()
+
+    def open(self) -> None:
+        """End an absence."""
+        self._back.set()
+        if self._returns is not None:
+            self._returns.join()
 
     def _serve(self) -> None:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -258,6 +274,7 @@ def _control(faults: _Faults, front: _Front) -> type[BaseHTTPRequestHandler]:
                 faults.ignore = given["ignore"] == "1"
             elif what == "calm":
                 faults.calm()
+                front.open()
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps({"requests": faults.requests}).encode())

@@ -29,11 +29,11 @@ if sys.argv[3] != "here":
 if len(sys.argv) > 4:
     real = time.time
     time.time = lambda: real() + float(sys.argv[4])
-import pandas as pd
 sweep = Store(sys.argv[1]).sweep("demo")
 with sweep.lock() as owned:
     print("mine", flush=True)
     owned.lost.wait(120)
+    import pandas as pd
     try:
         sweep.write_trials(pd.DataFrame([{"trial_id": "a", "pack_id": "p", "status": "planned"}]))
     except Exception as error:
@@ -72,7 +72,7 @@ def try_to_own(sweep: SweepStore) -> str:
         return str(error)
 
 
-@pytest.mark.parametrize("skew", ["0", "172800", "-172800"])
+@pytest.mark.parametrize("skew", ["172800", "-172800"])
 def test_while_the_owner_lives_the_second_is_refused_whatever_the_clocks_say(
     sweep: SweepStore, skew: str
 ) -> None:
@@ -85,7 +85,7 @@ def test_while_the_owner_lives_the_second_is_refused_whatever_the_clocks_say(
         assert about["pid"] == process.pid
 
 
-@pytest.mark.parametrize("skew", ["0", "172800", "-172800"])
+@pytest.mark.parametrize("skew", ["172800", "-172800"])
 def test_an_owner_that_died_elsewhere_is_followed_after_its_time(sweep: SweepStore, skew: str) -> None:
     with owner_elsewhere(sweep, "elsewhere", TTL, skew) as process:
         process.kill()

@@ -338,7 +338,11 @@ REMEDIES = [
     (403, "SignatureDoesNotMatch", r"does not know these credentials \(SignatureDoesNotMatch\)"),
     (400, "ExpiredToken", r"the credentials have expired \(ExpiredToken\); renew them"),
     (403, "RequestTimeTooSkewed", r"this machine's clock is too far from the store's .*; set it \(NTP\)"),
-    (301, "PermanentRedirect", r"is in another region \(PermanentRedirect\); set AWS_DEFAULT_REGION"),
+    (
+        400,
+        "IllegalLocationConstraintException",
+        r"is in another region \(IllegalLocationConstraintException\); set AWS_DEFAULT_REGION",
+    ),
     (400, "SomethingElse", r"\(SomethingElse\); check that the root is right"),
 ]
 
