@@ -62,9 +62,10 @@ class Members(Sequence[PackTrial]):
         made._configs = configs
         return made
 
-    def columns(self) -> dict[str, list[Any]]:
+    def columns(self) -> dict[str, Sequence[Any]]:
         """Each field's value for every member, without making their configurations."""
-        return {**{name: [value] * len(self) for name, value in self.shared.items()}, **self.varying}
+        shared = {name: [value] * len(self) for name, value in self.shared.items()}
+        return {**shared, **self.varying}
 
     def as_json(self) -> dict[str, Any]:
         """What a plan holds."""

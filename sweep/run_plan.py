@@ -59,14 +59,14 @@ def _write_trials(store: SweepStore, packs: Sequence[PackSpec], wanted: Mapping[
     What became of trials that are done stays in it, so that readers need not open their packs' results again.
     """
     done = store.packs_done()
-    known: dict[str, dict[str, Any]] = {
+    known: dict[str, Mapping[Any, Any]] = {
         row["trial_id"]: row if row["pack_id"] in done else {"spaces": row["spaces"]}
         for row in store.trials(["trial_id", "pack_id", "spaces", *_OUTCOMES]).to_dict("records")
     }
     columns: dict[str, list[Any]] = {}
     for pack in packs:
         trials = [known.get(trial_id, {}) for trial_id in pack.trials]
-        about: dict[str, list[Any]] = {
+        about: dict[str, Sequence[Any]] = {
             **pack.members.columns(),
             "trial_id": list(pack.trials),
             "spaces": [

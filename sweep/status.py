@@ -136,7 +136,7 @@ def eager_because(store: SweepStore) -> str | None:
         for pack_id, standing in store.standings().items()
         if standing.attempts
     ]
-    newest = max(
+    newest: Mapping[str, Any] = max(
         (about for about in read_side_by_side(last) if about),
         key=lambda attempt: float(attempt.get("started", 0.0)),
         default={},

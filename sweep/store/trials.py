@@ -52,10 +52,10 @@ def write_trials(layout: Layout, trials: pd.DataFrame | Mapping[str, Sequence[An
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise UsageError(f"trials: column {field.name!r}: {error}; it must be {field.type}.") from error
         names.append(field.name)
-    for name in trials:
+    for name in map(str, trials):
         if name not in names:  # a hyperparameter of a version to come
             arrays.append(pa.array(list(trials[name]), from_pandas=True))
-            names.append(str(name))
+            names.append(name)
     sink = io.BytesIO()
     pq.write_table(pa.table(arrays, names=names), sink, compression="zstd", write_page_checksum=True)
     files.make_folder(layout.trials.parent)
