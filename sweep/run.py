@@ -16,6 +16,7 @@ from sweep.budget import Budget
 from sweep.dataset_making import about_to_make
 from sweep.datasets import check_made
 from sweep.errors import LockedError, StoppedError, SweepError, UsageError
+from sweep.housekeeping import keeping_house
 from sweep.messages import broken_off, ended, stalled
 from sweep.mirror import start_mirror_process, why_no_mirror
 from sweep.notify import Messenger
@@ -212,7 +213,7 @@ def _run(
             supervisor.tick()
             try:
                 if todo and not supervisor.stopping:
-                    with display.following(store):
+                    with display.following(store), keeping_house(store):
                         failures.update(train_packs(session, store, root, todo, supervisor))
             except KeyboardInterrupt:
                 display.say("interrupted: ending the workers")
