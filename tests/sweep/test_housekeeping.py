@@ -21,7 +21,7 @@ def activations(tiny_root: Path) -> tuple[SweepStore, list[str]]:
         writer.append({"trial_id": list(pack.trials), "step": [60] * len(pack.trials), "loss": [1.0]})
         writer.flush()
     for pack in packs[:3]:
-        ended = dict.fromkeys(pack.trials, {"status": "finished", "final_step": 60})
+        ended = {trial: {"status": "finished", "final_step": 60} for trial in pack.trials}
         store.finish_pack(pack.pack_id, {"attempt": 0, "trials": ended, "seconds": {"train": 2.0}})
     return store, [pack.pack_id for pack in packs]
 
