@@ -60,7 +60,9 @@ class TuneSession:
         self.device = _choose_device(self._wanted_device, gpus)
         at_once = cpus if self.device == "cpu" else min(cpus, int(gpus * _PACKS_PER_CARD))
         if self._ours and self.address is None:
-            self.workers = self.most_at_once = min(self._wanted_workers or at_once, at_once)
+            # More than that on a card only where it is asked for, and if their shares fit.
+            most = at_once if self.device == "cpu" else cpus
+            self.workers = self.most_at_once = min(self._wanted_workers or at_once, most)
         else:
             # What the cluster has now: it may grow, so only what was asked for is a limit.
             self.workers = self._wanted_workers or at_once

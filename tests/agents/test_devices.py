@@ -144,7 +144,7 @@ def test_captured_updates_take_the_steps_of_eager_ones_bit_for_bit(shape, data, 
 def test_compiled_and_captured_updates_take_the_steps_of_compiled_ones_bit_for_bit(shape, data, precision):
     captured = Pack(shape, MEMBERS, data, device="cuda", precision=precision)
     launched = Pack(shape, MEMBERS, data, device="cuda", precision=precision)
-    launched._update = launched._compiled
+    launched._update = launched._update_members
     train(captured, data, 25)
     train(launched, data, 25)
     assert captured.compiled
