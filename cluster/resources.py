@@ -88,5 +88,6 @@ def _planned(
         device=kind,
         workers=workers or at_once,
         memory_bytes=min(memory) / _PACKS_PER_CARD * _CARD_SHARE if memory else _ASSUMED_MEMORY,
+        compile=None,
     )
     return plan_packs(trials, prints, describe, resources)

@@ -9,6 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from agents.environments import describe
+from sweep.compiling import saved_seconds
+from sweep.packing import network_cost
 from sweep.plan import PackSpec
 from sweep.store import Store
 
@@ -53,11 +56,10 @@ class Speeds:
 
     def estimate(self, pack: PackSpec) -> Estimate | None:
         """What `pack` should take; None where nothing like it was ever measured on this device."""
-        # Eager packs are several times slower: they count where nothing compiled was measured.
-        for compiled, source in (
-            (True, "measured under this root"),
-            (False, "measured eagerly under this root"),
-        ):
+        # Eager packs are several times slower: they count for packs like them, or where nothing else was measured.
+        eager = pack.eager_by_choice is not None
+        ways = ((True, "measured under this root"), (False, "measured eagerly under this root"))
+        for compiled, source in reversed(ways) if eager else ways:
             work, seconds = self._measured.get((compiled, *_kind(pack)), (0.0, 0.0))
             if work > 0 and seconds > 0:
                 return Estimate(pack.work * seconds / work, source)
@@ -69,9 +71,14 @@ class Speeds:
         if not rows:
             return None
         row = min(rows, key=lambda row: abs(row["batch_size"] - pack.config.batch_size))
-        return Estimate(
-            row["compile_seconds"] + pack.work / (row["gflops"] * 1e9), f"measured on {row['machine']}"
-        )
+        more = _saved_by_compiling(pack) if eager else row["compile_seconds"]
+        return Estimate(more + pack.work / (row["gflops"] * 1e9), f"measured on {row['machine']}")
+
+
+def _saved_by_compiling(pack: PackSpec) -> float:
+    env = describe(pack.config.env)
+    cost = network_cost(pack.config, env.observation_shape, env.num_actions)
+    return saved_seconds(pack.config, cost, pack.size)
 
 
 def _kind(pack: PackSpec) -> tuple[str, int]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_sweeps import begin, finish, planned, study
+from tiny_sweeps import begin, cpu, finish, planned, study
 
 import sweep
 from sweep.plan import PackSpec
@@ -64,6 +64,25 @@ def test_eager_packs_count_only_where_nothing_compiled_was_measured(tiny_root: P
     estimate = Speeds(tiny_root, "cpu").estimate(pack)
     assert estimate is not None
     assert (estimate.seconds, estimate.source) == (pytest.approx(10.0), "measured under this root")
+
+
+def test_a_pack_that_is_eager_by_choice_pays_for_its_steps_and_not_for_a_compiler(tiny_root: Path) -> None:
+    (pack,), (asked,) = planned(tiny_root, study(), cpu(compile=None)), planned(tiny_root, study())
+    assert pack.eager_by_choice is not None
+    (row,) = [row for row in REFERENCE if (row["network"], row["batch_size"]) == ("mlp", 32)]
+    estimate, compiled = (Speeds(tiny_root, "cpu").estimate(one) for one in (pack, asked))
+    assert estimate is not None
+    assert compiled is not None
+    # 60 steps, each at least 2.5 ms longer.
+    assert 0.15 <= estimate.seconds - pack.work / (row["gflops"] * 1e9) < 0.2
+    assert estimate.seconds < compiled.seconds
+    store, _ = begin(tiny_root, study())
+    finish(store, asked, {"train": 10.0})
+    again, _ = begin(tiny_root, study(), "again")
+    finish(again, asked, {"train": 40.0}, compiled=False)
+    estimate = Speeds(tiny_root, "cpu").estimate(pack)
+    assert estimate is not None
+    assert (estimate.seconds, estimate.source) == (pytest.approx(40.0), "measured eagerly under this root")
 
 
 def test_an_unmeasured_card_has_no_estimate_and_a_measured_one_has(tiny_root: Path) -> None:
