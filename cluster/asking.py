@@ -67,7 +67,7 @@ class Here:
 def ask_cluster(
     client: JobSubmissionClient, folder: str, job_id: str, root: str, here: Here
 ) -> ClusterReport:
-    """What the nodes say, by a job of the code in `folder` which needs no resources and is then deleted.
+    """What the nodes say, by a job of the code in `folder` which needs no resources.
 
     Raises SweepError where it ends without an answer.
     """
@@ -88,8 +88,6 @@ def ask_cluster(
     finally:
         with contextlib.suppress(RuntimeError, OSError):
             client.stop_job(asking)
-        with contextlib.suppress(RuntimeError, OSError):
-            client.delete_job(asking)
 
 
 def _start(client: JobSubmissionClient, asking: str, folder: str, entrypoint: str) -> None:

@@ -19,7 +19,7 @@ from sweep.errors import UsageError
 from sweep.node_report import LEAST_DISK_BYTES, LEAST_SHARED_BYTES, node_report, token_name
 from sweep.plan import PackSpec
 from sweep.store import files
-from sweep.store.places import root_place
+from sweep.store.places import is_local, root_place
 
 __all__ = [
     "REQUIREMENTS_FILE",
@@ -36,6 +36,7 @@ REQUIREMENTS_FILE = "rankscope-requirements.txt"
 
 MARKER = "rankscope-nodes: "
 _PATIENCE_SECONDS = 120.0
+_GONE_SECONDS = 45.0
 _MOST_NAMED = 10
 
 
@@ -117,7 +118,8 @@ def ask_nodes(
     mine = secrets.token_hex(16)
     names = [token_name("driver"), *(token_name(node["NodeID"]) for node in alive)]
     base = {
-        "root": str(root),
+        # A node's own folder of work is another one.
+        "root": str(place.absolute() if is_local(place) else place),
         "tokens": tokens,
         "requirements": requirements(),
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",
@@ -127,7 +129,7 @@ def ask_nodes(
     }
     try:
         own = _write_token(place, folder, mine)
-        if own:
+        if own is not None:
             return ClusterReport(nodes, problems=(own,))
         outside_seen = all(_holds(folder / name, content) for name, content in (theirs or {}).items())
         remote = ray.remote(num_cpus=0, max_retries=0)(node_report)
@@ -138,9 +140,17 @@ def ask_nodes(
             asked = {**base, "me": node["NodeID"], "gpus": known.gpus}
             tasks[node["NodeID"]] = remote.options(scheduling_strategy=chosen).remote(asked)
         ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=patience)
+        # A node that went away meanwhile, as machines that can be taken back do, is no reason not to start.
+        left = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+        pairs = [(node, known) for node, known in zip(alive, nodes, strict=True) if node["NodeID"] in left]
+        nodes = tuple(known for _, known in pairs)
         cards, problems, warnings = list[dict[str, Any]](), list[str](), list[str]()
-        for node, known in zip(alive, nodes, strict=True):
+        for node, known in pairs:
             said = _answer(ray, tasks[node["NodeID"]], patience)
+            if said is None:
+                if _goes_away(ray, node["NodeID"]):
+                    continue
+                said = _unheard("its process died while it was asked; look at it, or take it out")
             if not said["problems"]:
                 said["problems"] += _seen_here(folder / token_name(node["NodeID"]), node["NodeID"], root)
             cards += said["cards"]
@@ -218,18 +228,34 @@ def _holds(path: Path, content: str) -> bool:
     return False
 
 
-def _answer(ray: Any, task: Any, patience: float) -> dict[str, Any]:
-    empty: dict[str, Any] = {"cards": [], "warnings": []}
+def _answer(ray: Any, task: Any, patience: float) -> dict[str, Any] | None:
+    """What a node said; None where it, or its process there, went away."""
     try:
         said: dict[str, Any] = ray.get(task, timeout=0.1)
     except ray.exceptions.GetTimeoutError:
         ray.cancel(task, force=True)
-        return {**empty, "problems": [f"it has not answered for {patience:g} s; look at it, or take it out"]}
-    except ray.exceptions.RayError as error:
+        return _unheard(f"it has not answered for {patience:g} s; look at it, or take it out")
+    except ray.exceptions.RayTaskError as error:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         # Of a traceback from over there the last line is the reason.
-        return {**empty, "problems": [f"it could not be asked: {lines[-1].strip()}"]}
+        return _unheard(f"it could not be asked: {lines[-1].strip()}")
+    except ray.exceptions.RayError:
+        return None
     return said
+
+
+def _unheard(reason: str) -> dict[str, Any]:
+    return {"cards": [], "warnings": [], "problems": [reason]}
+
+
+def _goes_away(ray: Any, node_id: str) -> bool:
+    """Whether the cluster comes to see that a node is gone, which takes it some seconds."""
+    deadline = time.monotonic() + _GONE_SECONDS
+    while any(node["Alive"] and node["NodeID"] == node_id for node in ray.nodes()):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(1.0)
+    return True
 
 
 def _seen_here(path: Path, content: str, root: Path) -> list[str]:

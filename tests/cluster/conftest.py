@@ -1,80 +1,50 @@
-"""A real Ray cluster with a dashboard, of this test session alone."""
+"""A real Ray cluster of two nodes with a dashboard and an object store, of this test session alone."""
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from object_store import ObjectStore
 from ray_dashboard import Dashboard
+
+STUDY = """
+study: tiny
+title: Two members
+question: Does a job end in a store?
+datasets:
+  random-catch: {env: bsuite/catch/0, collect: {agent: random, steps: 200, num_envs: 4}}
+protocol: {log_every: 10, probe_every: 20, eval_every: 40, eval_episodes: 2, probe_batch_size: 32}
+spaces:
+  - name: rates
+    base: {dataset: random-catch, train_steps: 40, hidden_sizes: [8]}
+    axes: {learning_rate: [1.0e-3, 1.0e-2]}
+"""
 
 
 @pytest.fixture(scope="session")
-def dashboard() -> Iterator[Dashboard]:
-    # Short, because sockets live in it and their paths may have 107 characters.
-    folder = tempfile.mkdtemp(prefix="ray-")
-    file = Path(folder, ".ray", "auth_token")
-    file.parent.mkdir()
-    file.write_text("of-this-test-session-alone-0123456789")
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(file)}
-    # Ports of its own: another Ray on this machine may have the usual ones.
-    gcs, dashboard_port, agent, client = free_ports(4)
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"),
-            *("--temp-dir", folder, "--num-cpus", "1", "--object-store-memory", str(2**27)),
-            *("--port", str(gcs), "--ray-client-server-port", str(client)),
-            *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1"),
-            *("--dashboard-port", str(dashboard_port), "--dashboard-agent-listen-port", str(agent)),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Jobs say `python`: it is this one.
-        env={
-            **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_AUTH_MODE": "token",
-            # Jobs find the token here, and only here.
-            "HOME": folder,
-        },
-    )
-    try:
-        wait_for(dashboard_port, process)
-        yield Dashboard(f"http://127.0.0.1:{dashboard_port}", token)
-    finally:
-        process.terminate()
+def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    home = tmp_path_factory.mktemp("home")
+    with ObjectStore() as store:
+        env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        # Ray's token and the records of clusters are of this session alone.
+        env |= {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache"), "COLUMNS": "200", **store.env}
+        started = sweep(env, "cluster", "local", "--nodes", "2", "--cpus-per-node", "1", "--detach")
+        assert started.returncode == 0, started.stdout + started.stderr
         try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        shutil.rmtree(folder, ignore_errors=True)
+            (about,) = json.loads(sweep(env, "cluster", "list", "--json").stdout)
+            yield Dashboard(about["dashboard"], about["address"], env, store.fresh_root())
+        finally:
+            sweep(env, "cluster", "down", "--all")
 
 
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the cluster has ended"
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError("the dashboard does not answer")
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+def sweep(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from sweep.cli import main; main()", *arguments]
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)

@@ -1,13 +1,46 @@
-"""What tests know of the cluster."""
+"""What tests know of the cluster that they share."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+import urllib.request
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Dashboard:
-    """`url` of a cluster of one node with one processor; `token`: what its clients' environment needs."""
+    """A cluster of two nodes with one processor each. `env`: what processes need that are to reach it and `bucket`."""
 
     url: str
-    token: dict[str, str]
+    address: str
+    env: dict[str, str]
+    bucket: str
+    """An empty root on an object store that the cluster reaches."""
+
+    def sweep(
+        self,
+        *arguments: object,
+        env: dict[str, str] | None = None,
+        folder: Path | None = None,
+        seconds: int = 240,
+    ) -> subprocess.CompletedProcess[str]:
+        """The real command, in a process of its own: Ray settles its authentication when it is imported."""
+        return subprocess.run(
+            [sys.executable, "-c", "from sweep.cli import main; main()", *map(str, arguments)],
+            env={**self.env, **(env or {})},
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+        )
+
+    def asked(self, path: str) -> Any:
+        """What the cluster itself says, by plain HTTP."""
+        token = Path(self.env["HOME"], ".ray", "auth_token").read_text()
+        request = urllib.request.Request(f"{self.url}{path}", headers={"Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.loads(answer.read())
