@@ -42,7 +42,8 @@ Notify = Annotated[
         "--notify",
         metavar="URL|env:NAME",
         help="Send a message there when the sweep ends or stalls; repeatable. Any URL of apprise, json://… for a "
-        "webhook. `ps` shows the value: name a variable with env:NAME instead. [default: $SWEEP_NOTIFY]",
+        "webhook. `ps` and Ray's dashboard show the value: name a variable with env:NAME instead. "
+        "[default: $SWEEP_NOTIFY]",
     ),
 ]
 StallMinutes = Annotated[
