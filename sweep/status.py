@@ -155,6 +155,7 @@ class _Outline(NamedTuple):
 
 _known_outlines: WeakKeyDictionary[SweepStore, list[list[_Outline]]] = WeakKeyDictionary()
 """By generation: a display looks every few seconds, and plans never change."""
+_known_attempts: WeakKeyDictionary[SweepStore, dict[Path, Any]] = WeakKeyDictionary()
 
 
 def _outlines(store: SweepStore) -> list[_Outline]:
@@ -185,19 +186,29 @@ class _News(NamedTuple):
 
 def _read_news(store: SweepStore, packs: Mapping[str, Standing]) -> dict[str, _News]:
     folder = store.layout.pack
-    wanted: list[tuple[str, str, Path]] = []
-    for pack_id, standing in packs.items():
-        if standing.attempts:
-            wanted.append((pack_id, "attempt", folder(pack_id) / standing.attempts[standing.newest]))
-        if standing.failed:
-            wanted.append((pack_id, "failure", folder(pack_id) / standing.failures[max(standing.failures)]))
-    found: dict[str, dict[str, Any]] = {pack_id: {} for pack_id in packs}
-    contents = read_side_by_side([path for *_, path in wanted])
-    for (pack_id, kind, _), content in zip(wanted, contents, strict=True):
-        found[pack_id][kind] = content or {}
+    # Attempts never change, and a display asks again and again.
+    known = _known_attempts.setdefault(store, {})
+    newest = {
+        pack_id: folder(pack_id) / standing.attempts[standing.newest]
+        for pack_id, standing in packs.items()
+        if standing.attempts
+    }
+    unread = [path for path in newest.values() if path not in known]
+    known.update(zip(unread, read_side_by_side(unread), strict=True))
+    failed = {
+        pack_id: folder(pack_id) / standing.failures[max(standing.failures)]
+        for pack_id, standing in packs.items()
+        if standing.failed
+    }
+    failures = dict(zip(failed, read_side_by_side(list(failed.values())), strict=True))
     said = read_side_by_side([progress_path(store, pack_id) for pack_id in packs], read_json)
     return {
-        pack_id: _News(**found[pack_id], said=words or {}) for pack_id, words in zip(packs, said, strict=True)
+        pack_id: _News(
+            (known.get(newest[pack_id]) if pack_id in newest else None) or {},
+            failures.get(pack_id) or {},
+            words or {},
+        )
+        for pack_id, words in zip(packs, said, strict=True)
     }
 
 

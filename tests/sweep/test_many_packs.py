@@ -86,11 +86,15 @@ def test_a_pack_that_finished_since_the_table_was_written_is_opened_once_for_eac
     assert touched["read_bytes result.json"] == 2, "for its trials, and for its seconds"
 
 
-def test_a_display_reads_the_plan_once(tiny_root: Path, touched: Counter[str]) -> None:
-    store, _ = begin(tiny_root, six_packs())
+def test_a_display_reads_the_plan_and_who_began_once(tiny_root: Path, touched: Counter[str]) -> None:
+    store, packs = begin(tiny_root, six_packs())
+    store.start_attempt(packs[0].pack_id, {"resume_step": -1, "eager_because": "no compiler"})
     for _ in range(5):
         assert len(read_packs(store)) == 6
-    assert touched["read_bytes g000.json"] == 1
+        assert read_packs(store)[0].eager_because == "no compiler"
+    assert touched["read_bytes g000.json"] == touched["read_bytes attempt-000.json"] == 1
+    store.start_attempt(packs[0].pack_id, {"resume_step": -1, "eager_because": None})
+    assert read_packs(store)[0].eager_because is None, "a newer attempt is seen"
     seeds = {"name": "six", "axes": {"activation": {"values": ["identity"]}}}
     (new,) = planned(tiny_root, study(seeds))
     store.write_plan({"packs": {new.pack_id: new.model_dump(mode="json")}})
