@@ -20,14 +20,15 @@ OUT_OF_MEMORY = (
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether ``error``, or what it was raised from, says that memory could not be had."""
+    """Whether ``error``, or what it was raised from or in the wake of, says that memory could not be had."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, (torch.OutOfMemoryError, MemoryError)):
             return True
         if isinstance(seen, RuntimeError) and any(words in str(seen) for words in OUT_OF_MEMORY):
             return True
-        seen = seen.__cause__
+        # A graph that was being recorded when memory ran out complains of its own.
+        seen = seen.__cause__ or seen.__context__
     return False
 
 

@@ -33,9 +33,10 @@ def test_allocations_that_really_fail_are_recognised():
 )
 def test_what_pytorch_says_on_a_card_is_recognised_through_what_wraps_it(error):
     assert is_out_of_memory(error)
-    outer = ValueError("the update failed")
-    outer.__cause__ = error
-    assert is_out_of_memory(outer)
+    for link in ("__cause__", "__context__"):
+        outer = ValueError("the update failed")
+        setattr(outer, link, error)
+        assert is_out_of_memory(outer)
 
 
 @pytest.mark.parametrize(
