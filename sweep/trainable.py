@@ -12,6 +12,7 @@ from typing import Any
 from agents.errors import AgentError
 from sweep.errors import StoppedError, SupersededError, SweepError
 from sweep.node_folder import node_folder
+from sweep.outage import WAIT_SECONDS
 from sweep.plan import PackSpec
 from sweep.store import Store, SweepStore, files
 from sweep.store.places import root_place
@@ -29,7 +30,9 @@ def run_pack_trial(config: dict[str, Any], specs: Mapping[str, str]) -> None:
 
     spec = PackSpec.model_validate_json(specs[config["pack"]])
     root = root_place(config["root"])
-    store = Store(root).sweep(config["sweep"])
+    # Nothing is lost by waiting for a store that is away, and a try of Tune's by not doing so.
+    with files.patience(WAIT_SECONDS):
+        store = Store(root).sweep(config["sweep"])
     try:
         result = _train(spec, store, root)
     except SupersededError as error:

@@ -33,23 +33,22 @@ def _denormal_numbers() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def _object_store() -> Iterator[ObjectStore]:
+    import fsspec
+
     with ObjectStore() as store:
+        # Clients of an earlier store's address.
+        fsspec.get_filesystem_class("s3").clear_instance_cache()
         yield store
 
 
 @pytest.fixture
 def object_store(_object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
     """A real S3 interface whose `root` has nothing below it, reached through the environment; its faults end here."""
-    import fsspec
-
     from sweep.store import objects
 
     for name, value in _object_store.env.items():
         monkeypatch.setenv(name, value)
-    client = fsspec.get_filesystem_class("s3")
-    client.clear_instance_cache()
     _object_store.root = _object_store.fresh_root()
     yield _object_store
     _object_store.calm()
-    client.clear_instance_cache()
     objects.forget()

@@ -18,7 +18,7 @@ from typing import Any
 from sweep.errors import CorruptSegmentError, StoreError
 from sweep.store import files, manifest, segments
 from sweep.store.exactly_once import in_trial_order
-from sweep.store.layout import Layout, Table
+from sweep.store.layout import Layout, SegmentName, Table
 from sweep.store.lock import locked
 from sweep.store.manifest import CompactedPack, Manifest, Part
 from sweep.store.packs import Packs
@@ -59,13 +59,18 @@ def compact(layout: Layout, *, min_rows: int, grace_seconds: float, rows_per_par
 
 def _candidates(layout: Layout, current: Manifest, corrupt: list[CorruptSegmentError]) -> dict[str, int]:
     """The finished packs that are still in segments, with their numbers of metric rows."""
-    sizes, hot = {}, segments.list_all(layout, "metrics")
-    for pack_id in sorted(Packs(layout).done() - set(current.packs)):
+    hot = segments.list_all(layout, "metrics")
+
+    def rows_of(pack_id: str) -> int | CorruptSegmentError:
         try:
-            sizes[pack_id] = sum(segments.describe(segment).rows for segment in hot.get(pack_id, []))
+            return sum(segments.describe(segment).rows for segment in hot.get(pack_id, []))
         except CorruptSegmentError as error:
-            corrupt.append(error)
-    return sizes
+            return error
+
+    pack_ids = sorted(Packs(layout).done() - set(current.packs))
+    found = dict(zip(pack_ids, files.side_by_side(layout.root, rows_of, pack_ids), strict=True))
+    corrupt += [rows for rows in found.values() if isinstance(rows, CorruptSegmentError)]
+    return {pack_id: rows for pack_id, rows in found.items() if isinstance(rows, int)}
 
 
 def _chunks(sizes: dict[str, int], most_rows: int) -> Iterator[list[str]]:
@@ -89,11 +94,16 @@ def _compact_packs(
     number = current.generation + 1
     tables: dict[Table, list[Any]] = {table: [] for table in _TABLES}
     moved: dict[str, CompactedPack] = {}
-    for pack_id in pack_ids:
+
+    def resolve(pack_id: str) -> dict[Table, tuple[Any | None, SegmentName | None]] | CorruptSegmentError:
         try:
-            found = {table: resolve_pack(layout, table, pack_id) for table in _TABLES}
+            return {table: resolve_pack(layout, table, pack_id) for table in _TABLES}
         except CorruptSegmentError as error:
-            corrupt.append(error)
+            return error
+
+    for pack_id, found in zip(pack_ids, files.side_by_side(layout.root, resolve, pack_ids), strict=True):
+        if isinstance(found, CorruptSegmentError):
+            corrupt.append(found)
             continue
         last: dict[str, tuple[int, int]] = {
             table: (name.attempt, name.seq) for table, (_, name) in found.items() if name
@@ -162,12 +172,12 @@ def _remove_compacted(layout: Layout, current: Manifest, grace_seconds: float) -
     """Remove the segments of packs that have been in the parts for long enough."""
     now = time.time()
     for table in _TABLES:
-        for pack_id in files.list_names(layout.hot_root(table)):
-            pack = current.packs.get(pack_id)
+        over = [
+            layout.hot(table, pack_id)
+            for pack_id in files.list_names(layout.hot_root(table))
             # Moved in the future: by a machine of another clock, so nobody knows when. Readers need no grace.
-            if (
-                pack
-                and not 0 <= now - pack.compacted < grace_seconds
-                and files.is_folder(layout.hot(table, pack_id))
-            ):
-                files.remove_files(layout.hot(table, pack_id))
+            if (pack := current.packs.get(pack_id)) and not 0 <= now - pack.compacted < grace_seconds
+        ]
+        files.side_by_side(
+            layout.root, files.remove_files, [folder for folder in over if files.is_folder(folder)]
+        )

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from sweep.errors import CorruptSegmentError
 from sweep.store import local_files
@@ -39,9 +42,15 @@ __all__ = [
     "remove_temporaries",
     "replace",
     "replace_json",
+    "side_by_side",
     "size",
     "writing",
 ]
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+_AT_ONCE = 16
 
 
 def make_folder(folder: Path) -> None:
@@ -151,6 +160,16 @@ def remove_files(folder: Path) -> None:
 def remove_temporaries(folder: Path) -> None:
     """Remove what killed writers left in a folder. Only for who owns it: live writers use such names."""
     _keeper(folder).remove_temporaries(folder)
+
+
+def side_by_side(place: Path, call: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
+    """`call` of each item, in order; on an object store many at once, for each waits for a reply."""
+    if is_local(place):
+        return [call(item) for item in items]
+    # Each in a copy of this context, which holds how patient the caller is.
+    tasks = [(copy_context(), item) for item in items]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return list(pool.map(lambda task: task[0].run(call, task[1]), tasks))
 
 
 def check_conditional_writes(root: Path) -> str | None:

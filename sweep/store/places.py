@@ -15,12 +15,7 @@ SCHEMES = ("s3", "gs")
 """The object stores that a root can be on."""
 
 _CLIENTS = {"s3": "s3fs", "gs": "gcsfs"}
-# Other processes write there: what was listed a moment ago is no longer true. Trying again is `faults`' business.
-_S3_CLIENT = {"connect_timeout": 5, "read_timeout": 30, "retries": {"total_max_attempts": 1}}
-_OPTIONS: dict[str, dict[str, Any]] = {
-    "s3": {"use_listings_cache": False, "config_kwargs": _S3_CLIENT},
-    "gs": {"use_listings_cache": False, "requests_timeout": 30},
-}
+_CONNECT_SECONDS, _SILENT_SECONDS = 5, 30
 
 
 def root_place(root: str | os.PathLike[str], what: str = "root") -> Path:
@@ -47,13 +42,25 @@ def root_place(root: str | os.PathLike[str], what: str = "root") -> Path:
             )
         from upath import UPath
 
-        place: Path = UPath(text.rstrip("/"), **_OPTIONS[scheme])
+        # Other processes write there: what was listed a moment ago is no longer true.
+        place: Path = UPath(text.rstrip("/"), use_listings_cache=False, **_timeouts(scheme))
         return place
     if not text:
         raise UsageError(
             f"{what} '': it must be a folder; give {'--root' if what == 'root' else what} a path."
         )
     return Path(text).expanduser()
+
+
+def _timeouts(scheme: str) -> dict[str, Any]:
+    """Options of a client: how long a store may say nothing. Trying again is the business of `faults`, alone."""
+    if scheme == "s3":
+        times = {"connect_timeout": _CONNECT_SECONDS, "read_timeout": _SILENT_SECONDS}
+        return {"config_kwargs": {**times, "retries": {"total_max_attempts": 1}, "max_pool_connections": 32}}
+    from aiohttp import ClientTimeout
+
+    # No total: it would cut off large files on slow lines.
+    return {"requests_timeout": ClientTimeout(sock_connect=_CONNECT_SECONDS, sock_read=_SILENT_SECONDS)}
 
 
 def is_local(place: Path) -> bool:

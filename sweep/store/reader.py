@@ -16,6 +16,7 @@ from sweep.store.manifest import Manifest
 from sweep.store.packs import Packs
 from sweep.store.parts import Reduce
 from sweep.store.schema import KEYS, arrow_schema
+from sweep.store.segments import Segment, SegmentInfo
 
 __all__ = ["Filters", "measured", "read_table", "resolve_pack"]
 
@@ -85,18 +86,29 @@ def resolve_pack(
     result = packs.result(pack_id)
     last = result["attempt"] if result else None
     wanted = None if columns is None else columns | set(KEYS[table])
-    tables, versions, name = [], [], None
-    for segment in segments.list_segments(layout, table, pack_id):
-        if last is not None and segment.name.attempt > last:
-            continue  # an attempt that was started beside the one that came to its end
-        name = segment.name
+    tables, versions = [], []
+    # Not those of an attempt that was started beside the one that came to its end.
+    counted = [
+        segment
+        for segment in segments.list_segments(layout, table, pack_id)
+        if last is None or segment.name.attempt <= last
+    ]
+    name = counted[-1].name if counted else None
+
+    def read(segment: Segment) -> tuple[SegmentInfo, Any] | CorruptSegmentError:
         try:
-            info, rows = segments.read(segment, None if wanted is None else list(wanted))
+            return segments.read(segment, None if wanted is None else list(wanted))
         except CorruptSegmentError as error:
             if skipped is None:
                 raise
-            skipped.append(error)
+            return error
+
+    for found in files.side_by_side(layout.root, read, counted):
+        if isinstance(found, CorruptSegmentError):
+            assert skipped is not None
+            skipped.append(found)
             continue
+        info, rows = found
         resumed.setdefault(info.attempt, info.resume_step)
         tables.append(rows)
         versions.append((info.attempt, info.seq, rows.num_rows))
@@ -127,13 +139,19 @@ def _read(
     noted = skipped if skip_corrupt else None
     looked_at = _filter_columns(filters)
     needed = None if columns is None or looked_at is None else {*columns, *looked_at}
+
+    # Which rows count must be settled before any filter: it could drop the one that supersedes another.
+    def read(pack_id: str) -> tuple[Any | None, list[CorruptSegmentError]]:
+        damaged: list[CorruptSegmentError] = []
+        rows, _ = resolve_pack(layout, table, pack_id, needed, skipped=damaged if skip_corrupt else None)
+        return rows if rows is None or reduce is None or filters is not None else reduce(rows), damaged
+
+    hot = [pack_id for pack_id in files.list_names(layout.hot_root(table)) if pack_id not in current.packs]
     tail = []
-    for pack_id in files.list_names(layout.hot_root(table)):
-        # Which rows count must be settled before any filter: it could drop the one that supersedes another.
-        if pack_id not in current.packs:
-            rows, _ = resolve_pack(layout, table, pack_id, needed, skipped=noted)
-            if rows is not None:
-                tail.append(rows if reduce is None or filters is not None else reduce(rows))
+    for rows, damaged in files.side_by_side(layout.root, read, hot):
+        skipped += damaged
+        if rows is not None:
+            tail.append(rows)
     paths = parts.checked(layout, table, current, noted)
     schema = _schema(table, _types([rows.schema for rows in tail] + [parts.schema(path) for path in paths]))
     _check_columns(table, [*(columns or []), *sorted(looked_at or [])], schema.names)

@@ -71,7 +71,6 @@ def test_a_pack_taken_while_it_was_hot_does_not_come_again_when_compacted(
     assert newcomer.losses == follower.losses == {("t0", 0): 0.0, ("t0", 1): 1.0}
 
 
-@anywhere
 @pytest.mark.parametrize("seed", range(6))
 def test_a_follower_at_random_moments_ends_with_every_row(
     store: Store, sweep: SweepStore, write_attempt: Attempt, finish_pack: Finish, seed: int
