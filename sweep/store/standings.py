@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sweep.store import files
 from sweep.store.layout import Layout
-from sweep.store.places import is_local
 
 __all__ = ["ATTEMPT", "FAILURE", "Standing", "read_side_by_side", "standings"]
 
 ATTEMPT = re.compile(r"attempt-(\d{3,5})\.json")
 FAILURE = re.compile(r"failure-(\d{3,5})\.json")
-_AT_ONCE = 32
-"""Requests to an object store that are under way together."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +60,7 @@ def read_side_by_side(paths: Sequence[Path], read: Callable[[Path], Any] = files
         except FileNotFoundError:
             return None
 
-    if not paths or is_local(paths[0]):
-        return [one(path) for path in paths]
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return list(pool.map(one, paths))
+    return files.side_by_side(paths[0], one, paths) if paths else []
 
 
 def _standing(names: Sequence[str]) -> Standing:
