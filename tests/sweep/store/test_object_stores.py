@@ -275,6 +275,20 @@ def test_a_store_that_stays_away_is_told_when_patience_runs_out(
         assert "check the network and AWS_ENDPOINT_URL, then give the same command again" in str(caught.value)
 
 
+def test_files_read_side_by_side_come_in_order_and_are_as_patient_as_who_asks(
+    bucket: Store, object_store: ObjectStore
+) -> None:
+    paths = [bucket.root / f"{number}" for number in range(40)]
+    files.side_by_side(bucket.root, lambda path: files.replace(path, path.name.encode()), paths)
+    found = files.side_by_side(bucket.root, files.read_bytes, paths)
+    assert [int(data) for data in found] == list(range(40))
+    object_store.fail(503, 60.0)
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailableError), files.patience(0.0):
+        files.side_by_side(bucket.root, files.read_bytes, paths)
+    assert time.monotonic() - began < 10, "not each for twenty seconds"
+
+
 def test_rows_come_through_a_store_that_refuses_a_third_of_all_requests(
     bucket: Store, sweep: SweepStore, object_store: ObjectStore, finish_pack: Any
 ) -> None:
