@@ -116,6 +116,8 @@ def test_near_its_time_limit_it_asks_the_packs_to_stop_and_queues_itself_again(
     after = calls(tmp_path).split("sweep stop", 1)[1]
     assert after.startswith(" demo --root s3://example-bucket/sweeps")
     assert "scontrol requeue 4711" in after
+    # A requeue ends the script where it stands: by then there is no token left.
+    assert not list((tmp_path / "home" / ".rankscope").iterdir())
 
 
 def test_a_sweep_that_ends_by_itself_is_not_queued_again_and_leaves_no_token(
