@@ -95,7 +95,8 @@ def local_dataset(
             url = linked_url(path)
             if url is None and is_local(path):
                 return path
-            return fetch_dataset(url or str(path), cache, read_manifest(path).fingerprint, progress)
+            expected = read_manifest(path).fingerprint
+            return fetch_dataset(url or str(path), cache, expected, progress, own=url is None)
         except DatasetError as error:
             later = error.__cause__ is not None and is_transient(error.__cause__)
             if not later or time.monotonic() - began >= patience:
@@ -124,8 +125,8 @@ def keep_in_cache(folder: Path, cache: Path) -> None:
 
 
 def verify_remote(url: str, progress: Progress | None = None) -> None:
-    """Read every array of the dataset at ``url`` and compare its hash; nothing is kept. Raises DatasetError."""
-    manifest, files, done = _manifest_at(url), RemoteFiles(url), 0
+    """Read every array of the root's dataset at ``url`` and compare its hash; nothing is kept. Raises DatasetError."""
+    manifest, files, done = _manifest_at(url, own=True), RemoteFiles(url, own=True), 0
     for name, file in _array_files(files, manifest).items():
         stream, _ = open_remote(files, file)
         with stream:
@@ -136,19 +137,25 @@ def verify_remote(url: str, progress: Progress | None = None) -> None:
 
 
 def fetch_dataset(
-    url: str, cache: Path, fingerprint: str | None = None, progress: Progress | None = None
+    url: str,
+    cache: Path,
+    fingerprint: str | None = None,
+    progress: Progress | None = None,
+    *,
+    own: bool = False,
 ) -> Path:
     """``CACHE/datasets/<fingerprint>`` with the dataset at ``url``, fetched unless it is there already.
 
     With the ``fingerprint`` known nothing is asked of the server for a dataset that is there. Of the processes
     of a node that ask for it at one time one fetches it and the others wait; where that one is killed, the
     next goes on with what it had. The folder appears by one rename, after every array's hash was compared.
-    Raises DatasetError where the data cannot be fetched, or are not those of ``fingerprint``.
+    ``own`` as in ``RemoteFiles``. Raises DatasetError where the data cannot be fetched, or are not those of
+    ``fingerprint``.
     """
     folder = cache / "datasets"
     if fingerprint is not None and (folder / fingerprint / MANIFEST_NAME).is_file():
         return folder / fingerprint
-    manifest = _manifest_at(url)
+    manifest = _manifest_at(url, own)
     if fingerprint is not None and manifest.fingerprint != fingerprint:
         raise DatasetError(
             f"the dataset at {url} has fingerprint {manifest.fingerprint[:12]}…, {fingerprint[:12]}… is expected: "
@@ -158,13 +165,16 @@ def fetch_dataset(
     folder.mkdir(parents=True, exist_ok=True)
     with exclusively(folder / f".{manifest.fingerprint}.lock"):
         if not (target / MANIFEST_NAME).is_file():
-            _fetch(url, manifest, folder / f".making-{manifest.fingerprint}", target, progress)
+            making = folder / f".making-{manifest.fingerprint}"
+            _fetch(RemoteFiles(url, own=own), manifest, making, target, progress)
     return target
 
 
-def _fetch(url: str, manifest: Manifest, making: Path, target: Path, progress: Progress | None) -> None:
+def _fetch(
+    files: RemoteFiles, manifest: Manifest, making: Path, target: Path, progress: Progress | None
+) -> None:
     making.mkdir(exist_ok=True)
-    files, total, done = RemoteFiles(url), manifest.size_bytes, 0
+    total, done = manifest.size_bytes, 0
 
     def tell(here: int, _: int | None) -> None:
         if progress is not None:
@@ -210,14 +220,14 @@ def _compare(files: RemoteFiles, file: RemoteFile, found: str, recorded: str) ->
         )
 
 
-def _manifest_at(url: str) -> Manifest:
+def _manifest_at(url: str, own: bool = False) -> Manifest:
     """The manifest at a remote address, checked against itself."""
     if not is_remote(url):
         raise DatasetError(
             f"{url!r} is not an address. Give gs://, s3:// or https://; a dataset on this machine goes under the "
             "root's datasets/ and is used with `existing: true`."
         )
-    files = RemoteFiles(url)
+    files = RemoteFiles(url, own=own)
     text = files.small_text(MANIFEST_NAME, _LONGEST_MANIFEST)
     where = files.address(MANIFEST_NAME)
     if text is None:

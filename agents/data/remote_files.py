@@ -55,14 +55,15 @@ def safe_name(name: str, where: str) -> str:
 class RemoteFiles:
     """The files below a remote folder, or the one file ``""`` that an address with ``single`` stands for.
 
-    They are read anonymously, and with the user's credentials where that is refused.
+    They are read anonymously, and with the user's credentials where that is refused; with them at once where the
+    place is the user's ``own``, as a root is: some stores answer anonymous requests with other errors than a refusal.
 
     Every request is tried up to 6 times, with growing pauses, while it may well succeed later. Raises
     DatasetError naming the address: no such file or bucket, refused, unreachable, a scheme that is not known
     or whose client is not installed.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, *, own: bool = False) -> None:
         self.folder = folder.rstrip("/")
         self.scheme = folder.partition("://")[0].lower()
         if self.scheme not in SCHEMES:
@@ -70,7 +71,7 @@ class RemoteFiles:
                 f"source {folder!r}: {self.scheme}:// is not known. Give a local folder or file, or an address "
                 f"that begins with {', '.join(f'{one}://' for one in SCHEMES[:3])}."
             )
-        self._credentials = False
+        self._credentials = own and not self._web and _has_credentials(self.scheme)
         self._lock = threading.Lock()
         self._fs = self._connect()
 
