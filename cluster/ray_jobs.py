@@ -99,8 +99,6 @@ def submit_study(
         metadata = {"study": study.name, "sweep": name, "root": where}
         if commit is not None:
             metadata |= {"git_commit": str(commit["commit"]), "git_dirty": str(commit["dirty"]).lower()}
-        if seen_here:
-            write_job(place, name, address, job_id, commit)
         started = _submit(
             client,
             # From the folder that was sent, before any Rankscope that is installed there.
@@ -109,6 +107,8 @@ def submit_study(
             runtime_env={"working_dir": folder},
             metadata=metadata,
         )
+        if seen_here:
+            write_job(place, name, address, job_id, commit)
         return Job(job_id, address, started, commit, seen_here, found)
 
 

@@ -79,7 +79,7 @@ def _planned(
         found = find_datasets(root, study)
         check_objectives(study, found)
     prints = fingerprints(study, found)
-    trials = [(trial.config.trial_id(prints[trial.config.dataset]), trial) for trial in study.trials()]
+    trials = list(study.trials_by_id(prints).items())
     cpus = max(int(sum(node.cpus for node in report.nodes)), 1)
     cards = sum(node.gpus for node in report.nodes)
     at_once = cpus if kind == "cpu" else max(min(cpus, int(cards * _PACKS_PER_CARD)), 1)

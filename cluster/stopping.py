@@ -22,10 +22,15 @@ _POLL_SECONDS = 1.0
 
 
 def ask_to_stop(store: SweepStore) -> None:
-    """Ask through the store. Raises UsageError where nobody runs the sweep."""
+    """Ask through the store. Raises UsageError where nobody runs the sweep, SweepError where it just starts."""
     owner = store.owner()
     job = read_job(store.layout.root, store.name)
-    if owner is None and not (job and _job_is_on(job)):
+    if owner is None and job is not None and _job_is_on(job):
+        raise SweepError(
+            f"sweep {store.name!r}: its job {job.job_id} is starting, and would not see the request. Give the same "
+            "command in a moment, or with --now."
+        )
+    if owner is None:
         raise UsageError(f"sweep {store.name!r} is not running: there is nothing to stop.")
     store.request_stop(f"asked to by sweep stop on {socket.gethostname()}")
 
