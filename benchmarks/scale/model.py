@@ -21,15 +21,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 from rich.console import Console
 from rich.table import Table
 
-# Measured by through_tune.py --trials 10000, machine C of docs/benchmarks.md.
-DRIVER_SECONDS_A_PACK = 0.3
-GCS_SECONDS_A_PACK = 0.05
-DRIVER_BYTES = 500e6
-DRIVER_BYTES_A_TRIAL = 10e3
-STATE_BYTES_A_PACK = 2e3
-# Measured by planning.py: seconds and bytes of 100,000 trials.
-PLAN_SECONDS, PLAN_BYTES = 8.5, 11.2e6
-STATUS_SECONDS = 1.5
+# Measured by through_tune.py --trials 10000, machine C of docs/benchmarks.md: processor time, memory while training.
+DRIVER_SECONDS_A_PACK = 0.066
+GCS_SECONDS_A_PACK = 0.026
+DRIVER_BYTES = 400e6
+DRIVER_BYTES_A_TRIAL = 14e3
+# The same: what compacting 200,000 rows added to the driver's memory, by row; a part has at most two million.
+COMPACTION_BYTES_A_ROW, ROWS_OF_A_PART = 1_600, 2e6
+ROWS_A_TRIAL = 1_000
+# Measured by planning.py: processor seconds of 100,000 trials.
+PLAN_SECONDS, STATUS_SECONDS = 4.5, 1.25
 # Measured by mirror_rate.py over HTTP, and the size of MLflow's index of metrics (its issue 12813).
 MIRROR_POINTS_A_SECOND = 7_400.0
 MLFLOW_BYTES_A_POINT = 11 * 2**30 / 100e6
@@ -80,10 +81,11 @@ def parts(nodes: int, packs_a_node: int, trials: int, hours: float) -> list[Part
              "workers wait for their first pack", "a Tune trial is a pack; it reports once, at its end"),
         Part("Tune's controller: packs that end, one after the other", at_work / seconds, 1 / DRIVER_SECONDS_A_PACK,
              "packs/s", "workers wait between packs", "its configuration is the pack's id"),
-        Part("driver's memory", DRIVER_BYTES + trials * DRIVER_BYTES_A_TRIAL, 8e9, "bytes",
+        Part("driver's memory of 8 GB: while packs train", DRIVER_BYTES + trials * DRIVER_BYTES_A_TRIAL, 8e9, "bytes",
              "the driver is killed", "configurations are made only of packs that are looked into"),
-        Part("Tune's experiment state, written every 10 s at most", packs * STATE_BYTES_A_PACK / 10, 100e6, "bytes/s",
-             "the controller", "specifications go beside the configurations, once"),
+        Part("driver's memory of 8 GB: while it compacts", DRIVER_BYTES + trials * DRIVER_BYTES_A_TRIAL
+             + COMPACTION_BYTES_A_ROW * min(trials * ROWS_A_TRIAL, ROWS_OF_A_PART), 8e9, "bytes",
+             "the driver is killed", "a part at a time"),
         Part("GCS: processor time of a wave's start", at_work * GCS_SECONDS_A_PACK, seconds / 10, "s",
              "packs begin late", "an actor and a placement group a pack, not a trial"),
         Part("GCS: placement groups at once (Ray has tested)", at_work, RAY_PLACEMENT_GROUPS, "groups",

@@ -53,9 +53,11 @@ class Marks:
         self._display = TerminalDisplay(Console(file=sys.stderr, force_terminal=False, width=200))
         self.at: dict[str, float] = {}
         self.processor: dict[str, float] = {}
+        self.memory: dict[str, int] = {}
 
     def mark(self, what: str) -> None:
         self.at[what], self.processor[what] = time.time(), time.process_time()
+        self.memory[what] = psutil.Process().memory_info().rss
 
     def say(self, text: str) -> None:
         self._display.say(text)
@@ -73,11 +75,11 @@ class Marks:
 
 
 class Watch(threading.Thread):
-    """The most memory that this process and Ray's controller hold, and the size of Tune's experiment state."""
+    """The most memory that this process and Ray's controller hold."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.driver = self.gcs = self.state = 0
+        self.driver = self.gcs = 0
         self.gcs_processor = 0.0
         self.ended = threading.Event()
         self._here = psutil.Process()
@@ -91,16 +93,11 @@ class Watch(threading.Thread):
                         self.gcs = max(self.gcs, child.memory_info().rss)
                         times = child.cpu_times()
                         self.gcs_processor = times.user + times.system
-                for path in Path(tempfile.gettempdir()).glob("rankscope-tune-*/*/experiment_state-*.json"):
-                    self.state = max(self.state, path.stat().st_size)
 
 
 def run_ours(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """`run_study` in this process; seconds, processor seconds and bytes."""
-    root, scratch = folder / "root", folder / "tmp"
-    scratch.mkdir()
-    # Others' runs keep their scratch in the common folder.
-    tempfile.tempdir = str(scratch)
+    root = folder / "root"
     make_dataset(root)
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
@@ -150,11 +147,11 @@ def run_ours(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "overhead_a_trial": (wall - asleep) * given.workers / given.trials,
         "driver_seconds_a_pack": (processor["trained"] - processor["training"]) / packs,
         "driver_seconds_a_trial": (processor["ended"] - processor["began"]) / given.trials,
-        "driver_bytes_a_trial": (watch.driver - before) / given.trials,
-        "driver_bytes": watch.driver,
+        "driver_bytes_a_trial": (marks.memory["trained"] - before) / given.trials,
+        "driver_bytes_trained": marks.memory["trained"],
+        "driver_bytes_most": watch.driver,
         "gcs_seconds_a_pack": watch.gcs_processor / packs,
         "gcs_bytes": watch.gcs,
-        "experiment_state_bytes_a_pack": watch.state / packs,
         "last_row_to_store": at["ended"] - float(rows["wall_time"].max()),
     }
 
