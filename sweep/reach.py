@@ -289,14 +289,20 @@ def _node(node: Mapping[str, Any]) -> Node:
 
 def _may_grow(ray: Any) -> bool:
     """Whether nodes come from an autoscaler's types. Nodes that were started by hand have a type each, of their id."""
-    try:
+    types: list[str] = []
+    # Interfaces that Ray calls its own: where they change, a sweep must still start.
+    with contextlib.suppress(Exception):
         from ray.autoscaler.v2.sdk import get_cluster_status
 
         status = get_cluster_status(ray.get_runtime_context().gcs_address)
-        types = [node.ray_node_type_name or "" for node in (*status.active_nodes, *status.idle_nodes)]
-    except Exception:
-        # An interface that Ray calls its own: where it changes, a sweep must still start.
-        return False
+        types += [node.ray_node_type_name or "" for node in (*status.active_nodes, *status.idle_nodes)]
+    with contextlib.suppress(Exception):
+        # What the autoscaler before that one says.
+        from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        said = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS))
+        types += list(said["autoscaler_report"]["active_nodes"])
     return any(one and not one.startswith("node_") for one in types)
 
 

@@ -13,7 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from ray_dashboard import Dashboard
+
+from cluster.following import follow
+from cluster.jobs_api import Unreachable
+from cluster.ray_jobs import Job
 
 NUMBERS = 12
 PRINTS = f"import time\nfor n in range({NUMBERS}):\n    print('number', n, flush=True)\n    time.sleep(1)"
@@ -106,8 +111,17 @@ def test_a_cluster_without_a_job_for_the_sweep_says_so(dashboard: Dashboard) -> 
     assert f"the cluster at {dashboard.url} has no job for it" in result.stderr
 
 
-def start(dashboard: Dashboard, name: str, code: str) -> None:
-    """A job of another kind than ours, by plain HTTP."""
+def test_a_cluster_that_stays_away_ends_the_following(monkeypatch: pytest.MonkeyPatch) -> None:
+    notes: list[str] = []
+    monkeypatch.setattr("cluster.following._POLL_SECONDS", 0.01)
+    job = Job("none", "http://127.0.0.1:9", started=True)
+    with pytest.raises(Unreachable, match="nothing answers there"):
+        follow(job, print, notes.append, patience=0.05)
+    assert notes == ["connection lost; the job goes on, trying again"]
+
+
+def start(dashboard: Dashboard, name: str, code: str) -> str:
+    """A job of another kind than ours, by plain HTTP; returns its id."""
     token = Path(dashboard.env["HOME"], ".ray", "auth_token").read_text()
     job = {"entrypoint": f'python -c "{code}"', "metadata": {"sweep": name}}
     request = urllib.request.Request(
@@ -115,4 +129,5 @@ def start(dashboard: Dashboard, name: str, code: str) -> None:
         data=json.dumps(job).encode(),
         headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
     )
-    urllib.request.urlopen(request, timeout=60).close()
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return str(json.loads(answer.read())["submission_id"])

@@ -9,12 +9,15 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 from ray_dashboard import Dashboard
 
+from cluster import local
 from cluster.local import MARK
+from sweep.errors import SweepError
 
 
 def of_cluster(cluster_id: str) -> list[psutil.Process]:
@@ -68,6 +71,19 @@ def test_a_cluster_that_is_not_there_cannot_be_taken_down(dashboard: Dashboard) 
     result = dashboard.sweep("cluster", "down", "nonesuch")
     assert result.returncode == 2
     assert "'nonesuch': there are " in result.stderr
+
+
+def test_a_node_that_does_not_start_says_why_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SWEEP_CACHE", raising=False)
+    monkeypatch.setattr(local, "_START", "raise SystemExit('no room for a node')")
+    with pytest.raises(SweepError, match="ended while it was starting, with status 1: no room for a node"):
+        local.start(1, 1, 0)
+    assert local.clusters() == []
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o077 == 0, "nobody else reads the token"
 
 
 @pytest.mark.slow

@@ -168,6 +168,26 @@ def test_a_bucket_that_the_cluster_cannot_reach_is_refused(dashboard: Dashboard,
     assert "Nothing was started" in result.stderr
 
 
+def test_nodes_that_cannot_be_asked_end_the_submission_with_what_they_said(
+    dashboard: Dashboard, tmp_path: Path
+) -> None:
+    broken = tmp_path / "sent" / "sweep"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise SystemExit('no such library here')")
+    code = f"""
+from cluster.asking import Here, ask_cluster
+from cluster.jobs_api import connected
+from pathlib import Path
+with connected({dashboard.url!r}) as client, Here(Path({str(tmp_path)!r})) as here:
+    ask_cluster(client, {str(broken.parent)!r}, "job", {str(tmp_path)!r}, here)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], env=dashboard.env, capture_output=True, text=True, timeout=120
+    )
+    assert "SweepError: the cluster's nodes could not be asked" in result.stderr
+    assert "no such library here" in result.stderr
+
+
 def test_a_sweep_in_a_bucket_is_submitted_looked_at_and_stopped_from_here(
     dashboard: Dashboard, tmp_path: Path
 ) -> None:
