@@ -71,7 +71,7 @@ def local(
         )
     _say(f"{cluster.nodes} nodes of {cluster.cpus_per_node} CPU and {cluster.gpus_per_node} GPU each")
     _say(f"dashboard  {cluster.dashboard}")
-    _say(f"logs       {cluster.folder}/session_latest/logs")
+    _say(f"logs       {cluster.folder}/n*/session_latest/logs")
     _say(f"submit     sweep submit demo --address {cluster.dashboard} --follow")
     settings = " ".join(f"{name}={value}" for name, value in LOOPBACK_ENVIRONMENT.items())
     _say(f"run        {settings} sweep run demo --address {cluster.address}")

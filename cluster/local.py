@@ -86,7 +86,7 @@ def start(nodes: int, cpus_per_node: int, gpus_per_node: int, port: int | None =
     try:
         head = [
             *("--head", "--port", str(gcs), "--ray-client-server-port", str(client)),
-            *("--temp-dir", str(folder), "--include-dashboard", "true"),
+            *("--include-dashboard", "true"),
             *("--dashboard-host", LOOPBACK, "--dashboard-port", str(dashboard)),
         ]
         processes = [_start_node(cluster, 0, head)]
@@ -150,6 +150,7 @@ def _start_node(cluster: LocalCluster, number: int, arguments: list[str]) -> sub
         for name, value in process_environment().items()
         if name.startswith("RAY_AUTH_TOKEN") or not name.startswith("RAY_")
     }
+    (cluster.folder / f"n{number}").mkdir()
     with open(cluster.folder / f"node-{number}.log", "wb") as log:
         return subprocess.Popen(
             [
@@ -157,6 +158,8 @@ def _start_node(cluster: LocalCluster, number: int, arguments: list[str]) -> sub
                 *("--node-ip-address", LOOPBACK, "--node-name", f"node-{number}"),
                 *("--num-cpus", str(cluster.cpus_per_node), "--num-gpus", str(cluster.gpus_per_node)),
                 *("--object-store-memory", str(_OBJECT_STORE_BYTES)),
+                # Of its own: nodes unpack what a job sends, and would do so under each other's feet.
+                *("--temp-dir", str(cluster.folder / f"n{number}")),
                 # The usual range is one for a machine, not for a node: two nodes would take each other's ports.
                 *("--min-worker-port", "0", "--max-worker-port", "0"),
                 *("--dashboard-agent-listen-port", str(agent), "--metrics-export-port", str(metrics)),
