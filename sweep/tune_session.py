@@ -102,6 +102,7 @@ class TuneSession:
                     "--head`), correct the address, or leave --address out to run here."
                 ) from error
             return
+        _stay_on_loopback()
         # A Ray of our own, even where RAY_ADDRESS points to a cluster: that one was not asked for.
         ray.init(
             address="local",
@@ -118,6 +119,18 @@ class TuneSession:
 
         memory = min(resources.get("memory", float("inf")), float(psutil.virtual_memory().available))
         return _MEMORY_SHARE * memory / self.workers
+
+
+def _stay_on_loopback() -> None:
+    """Have a Ray that starts here listen on 127.0.0.1 alone; on Linux it would listen on every network.
+
+    Whoever reaches its ports can run code, and nobody but this machine has business there. Ray has a switch for
+    this, made for the firewalls of desktops and named for them.
+    """
+    from ray._private import ray_constants
+
+    os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+    ray_constants.ENABLE_RAY_CLUSTER = False
 
 
 def make_missing(
