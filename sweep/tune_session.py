@@ -241,6 +241,10 @@ def _account(
     """See to it that every pack has a result or a failure, or was stopped; returns the reasons of the failures."""
     done, failures = store.packs_done(), store.failures()
     results = {result.config["pack"]: result for result in outcome if result.config}
+    for result in results.values():
+        # The packs look for the request too, and may all have ended before the supervisor looked again.
+        if _outcome(result).get("outcome") == "stopped":
+            supervisor.stop(str(_outcome(result)["reason"]))
     reasons: dict[str, str] = {}
     for pack in packs:
         if pack.pack_id in done:
