@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from drills import Drill, assert_mlflow_complete, assert_same_store, gone
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from object_store import SECRET, ObjectStore
 
 from agents.data import read_manifest
@@ -21,12 +17,9 @@ from sweep.store.places import root_place
 
 
 @pytest.fixture
-def objects(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ObjectStore]:
-    with ObjectStore() as store:
-        for name, value in store.env.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
-        yield store
+def objects(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ObjectStore:
+    monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
+    return object_store
 
 
 def test_a_sweep_in_a_bucket_that_was_killed_ends_as_one_in_a_folder_that_was_not(

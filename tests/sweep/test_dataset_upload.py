@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_sweeps import DATASET, RECIPE
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from object_store import ObjectStore
+from tiny_sweeps import DATASET, RECIPE
 
 from agents.data import Dataset, DatasetWriter, list_datasets, read_manifest
 from agents.data.manifest import dataset_exists
@@ -33,19 +29,15 @@ from sweep.store.places import root_place
 ROWS = 500
 
 
-@pytest.fixture(scope="module")
-def objects() -> Iterator[ObjectStore]:
-    with ObjectStore() as store:
-        yield store
+@pytest.fixture
+def objects(object_store: ObjectStore) -> ObjectStore:
+    return object_store
 
 
 @pytest.fixture
-def root(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    for name, value in objects.env.items():
-        monkeypatch.setenv(name, value)
+def root(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
-    yield root_place(objects.fresh_root())
-    objects.calm()
+    return root_place(objects.fresh_root())
 
 
 def another_node(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:

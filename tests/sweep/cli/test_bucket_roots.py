@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commands import Sweep
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from object_store import ObjectStore
 
 from sweep.doctor import examine
@@ -26,22 +22,18 @@ from sweep.store.places import root_place
 COLLECT = ("data", "collect", "bsuite/catch/0", "--agent", "random", "--steps", "400", "--name", "drawn")
 
 
-@pytest.fixture(scope="module")
-def objects() -> Iterator[ObjectStore]:
-    with ObjectStore() as store:
-        yield store
+@pytest.fixture
+def objects(object_store: ObjectStore) -> ObjectStore:
+    return object_store
 
 
 @pytest.fixture
-def root(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    for name, value in objects.env.items():
-        monkeypatch.setenv(name, value)
+def root(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
     monkeypatch.chdir(tmp_path)
     place = root_place(objects.fresh_root())
     monkeypatch.setenv("SWEEP_ROOT", str(place))
-    yield place
-    objects.calm()
+    return place
 
 
 def test_datasets_of_a_bucket_are_collected_cut_listed_shown_and_verified(sweep: Sweep, root: Path) -> None:

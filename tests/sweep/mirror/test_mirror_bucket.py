@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from mirror_studies import Mlflow, Study
-
-sys.path.insert(0, str(Path(__file__).parents[2]))
 from object_store import ObjectStore
 
 from sweep.errors import LockedError
@@ -23,19 +19,15 @@ from sweep.store.places import root_place
 from sweep.ui import MlflowServer
 
 
-@pytest.fixture(scope="module")
-def objects() -> Iterator[ObjectStore]:
-    with ObjectStore() as store:
-        yield store
+@pytest.fixture
+def objects(object_store: ObjectStore) -> ObjectStore:
+    return object_store
 
 
 @pytest.fixture
-def bucket(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    for name, value in objects.env.items():
-        monkeypatch.setenv(name, value)
+def bucket(objects: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setenv("SWEEP_CACHE", str(tmp_path / "node"))
-    yield root_place(objects.fresh_root())
-    objects.calm()
+    return root_place(objects.fresh_root())
 
 
 def test_a_mirror_on_another_machine_goes_on_where_the_first_was(
