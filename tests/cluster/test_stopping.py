@@ -112,6 +112,13 @@ def test_a_job_that_just_starts_is_not_asked_in_vain(dashboard: Dashboard, tmp_p
     assert dashboard.asked(f"/api/jobs/{job_id}")["status"] == "STOPPED"
 
 
+def test_a_job_is_ended_at_once_from_where_its_root_is_not_seen(dashboard: Dashboard, tmp_path: Path) -> None:
+    job_id = start(dashboard, "unseen", "import time; time.sleep(60)")
+    now = dashboard.sweep("stop", "unseen", "--root", tmp_path, "--now", "--address", dashboard.url)
+    assert f"ended job {job_id} at {dashboard.url}" in now.stdout, now.stderr
+    assert dashboard.asked(f"/api/jobs/{job_id}")["status"] == "STOPPED"
+
+
 def test_a_root_that_is_not_seen_from_here_says_what_works_all_the_same(tmp_path: Path) -> None:
     from typer.testing import CliRunner
 

@@ -229,18 +229,6 @@ def test_a_sweep_in_a_bucket_is_submitted_looked_at_and_stopped_from_here(
     shown = json.dumps(dashboard.asked("/api/jobs/"))
     assert dashboard.env["AWS_SECRET_ACCESS_KEY"] not in shown
 
-    # Without waiting, from a machine that does not see the root.
-    assert (
-        dashboard.sweep("submit", study, *at, "--address", dashboard.url, "--eager", "--no-mlflow").returncode
-        == 0
-    )
-    wait_for_steps(dashboard, "long")
-    now = dashboard.sweep("stop", "long", "--root", tmp_path, "--now", "--address", dashboard.url)
-    assert now.returncode == 0, now.stderr
-    assert "the last checkpoints are kept" in now.stdout
-    newest = max(dashboard.asked("/api/jobs/"), key=lambda job: job["start_time"])
-    assert newest["status"] == "STOPPED"
-
 
 def test_a_cluster_that_wants_a_token_says_how_to_give_it(
     dashboard: Dashboard, study: Path, tmp_path: Path
