@@ -66,7 +66,9 @@ class TuneSession:
         else:
             # What the cluster has now: it may grow, so only what was asked for is a limit.
             self.workers = self._wanted_workers or at_once
-        self.memory_per_worker = self._memory(resources)
+        self.memory_per_worker = self._memory(
+            resources, [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        )
         return self
 
     def __exit__(
@@ -112,9 +114,11 @@ class TuneSession:
             **common,
         )
 
-    def _memory(self, resources: Mapping[str, float]) -> float:
+    def _memory(self, resources: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> float:
         if self.device == "cuda":
             return smallest_card().total_bytes / _PACKS_PER_CARD * 0.8
+        if self.address is not None and (least := _least_memory(nodes, self.workers)) is not None:
+            return _MEMORY_SHARE * least
         import psutil
 
         memory = min(resources.get("memory", float("inf")), float(psutil.virtual_memory().available))
@@ -300,6 +304,19 @@ def _note_failure(store: SweepStore, pack_id: str, newest: int, result: Any) -> 
 def _stopped_early(pack: PackSpec, result: Any) -> bool:
     metrics = _outcome(result)
     return pack.scheduler != "fifo" and "outcome" not in metrics and "step" in metrics
+
+
+def _least_memory(nodes: Sequence[Mapping[str, float]], at_once: int) -> float | None:
+    """Bytes for each pack on the node that is full with the least for each; None where no node that works says.
+
+    Packs are spread over the nodes, so neither the driver's memory nor the cluster's as one is what they share.
+    """
+    shares = [
+        node["memory"] / min(int(node["CPU"]), at_once)
+        for node in nodes
+        if node.get("CPU", 0) >= 1 and node.get("memory", 0) > 0
+    ]
+    return min(shares, default=None)
 
 
 def _choose_device(wanted: str, gpus: float) -> str:
