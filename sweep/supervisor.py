@@ -8,16 +8,17 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType, TracebackType
 from typing import Any
 
 from sweep.budget import Budget
 from sweep.errors import SweepError
-from sweep.pack_progress import read_progress
+from sweep.pack_progress import progress_path, read_json
 from sweep.plan import PackSpec
 from sweep.stop_requests import stop_reason
-from sweep.store import SweepStore
+from sweep.store import SweepStore, files
+from sweep.store.standings import read_side_by_side
 
 __all__ = ["Supervisor"]
 
@@ -143,11 +144,7 @@ class Supervisor:
 
     def tick(self) -> None:
         """One look."""
-        with self._lock:
-            now = self._clock()
-            held = sum(pack.gpus for pack in self._running.values())
-            self.gpu_hours += held * (now - self._ticked) / 3600
-            self._ticked = now
+        now = self._count_cards()
         if self._lost.is_set():
             self.stop(
                 "another process runs this sweep now, since this one did not reach the store for too long"
@@ -173,7 +170,8 @@ class Supervisor:
     def _watch(self) -> None:
         while not self._ended.wait(_TICK_SECONDS):
             self._tick_on()
-        self._tick_on()
+        # No look any more: a request to stop what has ended would stay in the store.
+        self._count_cards()
         self._save()
 
     def _tick_on(self) -> None:
@@ -182,6 +180,15 @@ class Supervisor:
         except Exception:
             # Whatever one look meets, a thread that has died would keep to no budget.
             logger.warning("a look at sweep %r went wrong", self._store.name, exc_info=True)
+
+    def _count_cards(self) -> float:
+        """Add what packs have held since the last time; returns the time."""
+        with self._lock:
+            now = self._clock()
+            held = sum(pack.gpus for pack in self._running.values())
+            self.gpu_hours += held * (now - self._ticked) / 3600
+            self._ticked = now
+        return now
 
     def _save(self) -> None:
         self._saved = self._clock()
@@ -193,12 +200,16 @@ class Supervisor:
         if now - self._stall_looked < min(60.0, self._stall_seconds / 4):
             return
         self._stall_looked = now
-        running = self.running()
-        # By what changes, not by the times that processes on other machines write.
-        try:
-            seen = {pack: _progress(self._store, pack) for pack in running}
-        except SweepError:
-            return  # away for the moment
+        running = sorted(self.running())
+        paths = [progress_path(self._store, pack) for pack in running]
+        # One try each: a store that is away for a while must not keep this thread from the budget.
+        with files.patience(0.0):
+            said = read_side_by_side(paths, read_json)
+        # By what changes, not by the times that processes on other machines write. What cannot be read is as it was.
+        seen = {
+            pack: (words.get("attempt"), words.get("step")) if words else self._seen.get(pack)
+            for pack, words in zip(running, said, strict=True)
+        }
         if seen != self._seen:
             self._seen, self._moved_on, self._stalled = seen, now, False
         elif now - self._moved_on >= self._stall_seconds and not self._stalled:
@@ -212,17 +223,12 @@ class Supervisor:
         self._terminated = True
 
 
-def _progress(store: SweepStore, pack_id: str) -> tuple[Any, ...]:
-    said = read_progress(store, pack_id) or {}
-    return said.get("attempt"), said.get("step")
-
-
-def _stall(seconds: float, running: set[str]) -> str:
+def _stall(seconds: float, running: Sequence[str]) -> str:
     minutes = f"{seconds / 60:.0f} minutes" if seconds >= 120 else f"{seconds:.0f} seconds"
     if not running:
         return (
             f"for {minutes} no pack has had a process: they wait for machines. `ray status` on the cluster says what "
             "is asked for and what is there."
         )
-    names = ", ".join(sorted(running)[:5]) + (", …" if len(running) > 5 else "")
+    names = ", ".join(running[:5]) + (", …" if len(running) > 5 else "")
     return f"for {minutes} none of {len(running)} running packs has got on: {names}."

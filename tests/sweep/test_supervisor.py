@@ -12,7 +12,7 @@ import pytest
 from tiny_sweeps import begin, study
 
 from sweep.budget import Budget
-from sweep.pack_progress import write_progress
+from sweep.pack_progress import progress_path, write_progress
 from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.store import SweepStore
@@ -132,6 +132,19 @@ def test_a_run_whose_sweep_another_process_has_ends_at_once_and_asks_nothing_of_
     assert (store.stop_request(), store.spent()) == (None, None)
 
 
+def test_a_limit_that_is_reached_as_the_run_ends_leaves_no_request_behind(
+    planned: tuple[SweepStore, PackSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sweep.supervisor._TICK_SECONDS", 600.0)
+    store, pack = planned
+    clock = Clock()
+    with Supervisor(store, Budget(max_hours=1), 1800, print, clock=clock) as supervisor:
+        supervisor.began(on_a_card(pack, 0.5))
+        clock.now += 7200
+    assert (supervisor.reason, store.stop_request()) == (None, None)
+    assert store.spent() == {"gpu_hours": pytest.approx(1.0)}, "but what was held is counted"
+
+
 def test_packs_get_ten_minutes_to_stop(planned: tuple[SweepStore, PackSpec]) -> None:
     clock = Clock()
     supervisor = Supervisor(planned[0], Budget(), 1800, print, clock=clock)
@@ -168,6 +181,23 @@ def test_a_stall_is_told_once_and_again_only_after_progress(planned: tuple[Sweep
         assert len(said) == 1
         minutes(10)
         assert len(said) == 2
+
+
+def test_progress_that_cannot_be_read_is_neither_progress_nor_waited_for(
+    planned: tuple[SweepStore, PackSpec], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, pack = planned
+    clock, said = Clock(), list[str]()
+    supervisor = Supervisor(store, Budget(), 600, said.append, clock=clock)
+    with supervisor.training():
+        supervisor.began(pack)
+        progress(store, pack, 1)
+        for minute in range(12):
+            if minute == 6:
+                progress_path(store, pack.pack_id).unlink()
+            clock.now += 60
+            supervisor.tick()
+    assert len(said) == 1, "an absence in between counts as no step"
 
 
 def test_packs_that_wait_for_machines_are_a_stall_too(planned: tuple[SweepStore, PackSpec]) -> None:
