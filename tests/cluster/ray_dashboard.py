@@ -10,6 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+STUDY = """
+study: tiny
+title: Two members
+question: Does a job end in a store?
+datasets:
+  random-catch: {env: bsuite/catch/0, collect: {agent: random, steps: 200, num_envs: 4}}
+protocol: {log_every: 10, probe_every: 20, eval_every: 40, eval_episodes: 2, probe_batch_size: 32}
+spaces:
+  - name: rates
+    base: {dataset: random-catch, train_steps: 40, hidden_sizes: [8]}
+    axes: {learning_rate: [1.0e-3, 1.0e-2]}
+"""
+
 
 @dataclass(frozen=True)
 class Dashboard:

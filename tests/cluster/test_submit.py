@@ -16,8 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import STUDY
-from ray_dashboard import Dashboard
+from ray_dashboard import STUDY, Dashboard
 from typer.testing import CliRunner
 
 from cluster import package_study
@@ -188,6 +187,7 @@ with connected({dashboard.url!r}) as client, Here(Path({str(tmp_path)!r})) as he
     assert "no such library here" in result.stderr
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_bucket_is_submitted_looked_at_and_stopped_from_here(
     dashboard: Dashboard, tmp_path: Path
 ) -> None:

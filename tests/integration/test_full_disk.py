@@ -37,6 +37,13 @@ def test_a_disk_that_fills_up_while_training(
     root.mkdir()
     copy_datasets(undisturbed.root, root)
     drill = Drill(root, environment, address=cluster, study_file=small_disk.parent / "tiny.yaml")
+    early = drill.run()
+    assert early.code == 2
+    assert "too little disk" in early.output
+    assert "Nothing was started" in early.output
+
+    # A Ray of its own has no other nodes to ask, and begins.
+    drill.address = None
     command = drill.start_run()
     command.until(lambda: drill.checkpointed(200), "a checkpoint was written")
     fill(small_disk)

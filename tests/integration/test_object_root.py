@@ -22,6 +22,7 @@ def objects(object_store: ObjectStore, monkeypatch: pytest.MonkeyPatch, tmp_path
     return object_store
 
 
+@pytest.mark.slow
 def test_a_sweep_in_a_bucket_that_was_killed_ends_as_one_in_a_folder_that_was_not(
     objects: ObjectStore, environment: dict[str, str], undisturbed: Drill, tmp_path: Path
 ) -> None:

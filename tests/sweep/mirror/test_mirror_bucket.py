@@ -80,6 +80,7 @@ def test_two_mirrors_into_one_server_are_kept_apart_whatever_their_machine(
             sync(bucket, "apart", server.url)
 
 
+@pytest.mark.slow
 def test_a_mirror_waits_for_a_bucket_that_is_away(
     bucket: Path, objects: ObjectStore, server: MlflowServer, server_db: Mlflow
 ) -> None:

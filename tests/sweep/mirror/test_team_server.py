@@ -237,6 +237,7 @@ def test_a_mirror_that_dies_before_it_hears_of_its_run_makes_no_second_one(
 
 
 @pytest.mark.usefixtures("account")
+@pytest.mark.slow
 def test_a_database_that_is_away_and_comes_back_doubles_nothing(team: Team, tmp_path: Path) -> None:
     study = Study(tmp_path, name="away", packs=2, members=3)
     mirror = start_mirror_process(tmp_path, "away", team.url, poll_seconds=0.1)

@@ -10,13 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pandas as pd
 import pytest
 from object_store import ObjectStore
 
 from sweep.errors import LockedError, StoreUnavailableError
-from sweep.store import Store, SweepStore, files, lease, objects
+from sweep.store import Store, SweepStore, compaction, files, lease, objects
 
 TTL = 3.0
 
@@ -213,3 +214,23 @@ def test_one_compaction_at_a_time(sweep: SweepStore) -> None:
     with held, pytest.raises(LockedError, match="the compaction of sweep 'demo' is owned by process"):
         sweep.compact()
     assert sweep.compact().packs == 0
+
+
+def test_a_compaction_that_was_followed_meanwhile_writes_over_nobodys_part(
+    sweep: SweepStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = sweep.segment_writer("p", sweep.start_attempt("p", {"resume_step": -1}), -1)
+    writer.append([{"trial_id": "a", "step": 0, "loss": 1.0}])
+    writer.flush()
+    sweep.finish_pack("p", {"attempt": 0, "trials": {"a": {"status": "finished", "final_step": 0}}})
+    read = compaction.resolve_pack
+
+    def read_slowly(*arguments: Any) -> Any:
+        files.replace_json(sweep.layout.folder / "compaction-lease" / "000002.json", {"nonce": "another"})
+        time.sleep(TTL / 2)
+        return read(*arguments)
+
+    monkeypatch.setattr(compaction, "resolve_pack", read_slowly)
+    with pytest.raises(LockedError, match="has been taken over by another process"):
+        sweep.compact()
+    assert files.list_names(sweep.layout.parts("metrics")) == []

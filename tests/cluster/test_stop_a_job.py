@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import STUDY
-from ray_dashboard import Dashboard
+from ray_dashboard import STUDY, Dashboard
 from test_following import start
 
 from cluster.job_record import read_job, write_job
