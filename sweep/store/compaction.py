@@ -19,7 +19,7 @@ from sweep.errors import CorruptSegmentError, StoreError
 from sweep.store import files, manifest, segments
 from sweep.store.exactly_once import in_trial_order
 from sweep.store.layout import Layout, SegmentName, Table
-from sweep.store.lock import locked
+from sweep.store.lock import Owned, locked
 from sweep.store.manifest import CompactedPack, Manifest, Part
 from sweep.store.packs import Packs
 from sweep.store.reader import resolve_pack
@@ -41,7 +41,7 @@ class CompactionSummary:
 
 def compact(layout: Layout, *, min_rows: int, grace_seconds: float, rows_per_part: int) -> CompactionSummary:
     """Move finished packs into parts. Raises LockedError while another process does so, and StoreError."""
-    with locked(layout.compaction_lock, f"the compaction of sweep {layout.name!r}"):
+    with locked(layout.compaction_lock, f"the compaction of sweep {layout.name!r}") as owned:
         for table in _TABLES:
             files.make_folder(layout.parts(table))
             files.remove_temporaries(layout.parts(table))
@@ -51,8 +51,9 @@ def compact(layout: Layout, *, min_rows: int, grace_seconds: float, rows_per_par
         packs = rows = 0
         if sum(sizes.values()) >= min_rows:
             for chosen in _chunks(sizes, rows_per_part):
-                current, moved, moved_rows = _compact_packs(layout, current, chosen, corrupt)
+                current, moved, moved_rows = _compact_packs(layout, current, chosen, corrupt, owned)
                 packs, rows = packs + moved, rows + moved_rows
+        owned.check()
         _remove_compacted(layout, current, grace_seconds)
         return CompactionSummary(packs, rows, corrupt)
 
@@ -88,7 +89,7 @@ def _chunks(sizes: dict[str, int], most_rows: int) -> Iterator[list[str]]:
 
 
 def _compact_packs(
-    layout: Layout, current: Manifest, pack_ids: list[str], corrupt: list[CorruptSegmentError]
+    layout: Layout, current: Manifest, pack_ids: list[str], corrupt: list[CorruptSegmentError], owned: Owned
 ) -> tuple[Manifest, int, int]:
     """Publish one more generation that holds these packs too; damaged ones are left out and noted."""
     number = current.generation + 1
@@ -118,6 +119,8 @@ def _compact_packs(
     parts = []
     for table in _TABLES:
         path = layout.part(table, number)
+        # Who was away for long may have been followed, and this part's name be that of a part that counts.
+        owned.check()
         if tables[table]:
             parts.append(_write_part(table, number, path, in_trial_order(tables[table])))
         else:
