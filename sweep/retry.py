@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from search_spaces import SpecificationError, Study, parse_study
 from sweep.errors import UsageError
@@ -16,12 +17,16 @@ __all__ = ["Retry", "what_to_retry"]
 
 @dataclass(frozen=True)
 class Retry:
-    """`failed` maps packs to why they failed; `diverged` counts trials that did, which is a result."""
+    """`failed` maps packs to why they failed; `diverged` counts trials that did, which is a result.
+
+    `resources` are those of the sweep's last run, as its record has them.
+    """
 
     study: Study
     scheduler: str
     failed: dict[str, str]
     diverged: int
+    resources: Mapping[str, Any] = field(default_factory=dict)
 
 
 def what_to_retry(root: Path, name: str, packs: Sequence[str]) -> Retry:
@@ -30,7 +35,7 @@ def what_to_retry(root: Path, name: str, packs: Sequence[str]) -> Retry:
     Raises UsageError for a sweep or pack that is not there or has not failed, and where the sweep is being run.
     """
     store = Store(root).sweep(name)
-    study, scheduler = _study(store)
+    study, scheduler, resources = _study(store)
     if (owner := store.owner()) is not None:
         raise UsageError(
             f"sweep {name!r} is being run by process {owner.get('pid', 'unknown')} on host "
@@ -44,10 +49,10 @@ def what_to_retry(root: Path, name: str, packs: Sequence[str]) -> Retry:
         if pack_id not in failed:
             raise UsageError(f"--pack {pack_id!r} {_why_not(found[pack_id].state)}; {_named(failed)}.")
     chosen = {pack_id: reason for pack_id, reason in failed.items() if not packs or pack_id in packs}
-    return Retry(study, scheduler, chosen, int((store.trials()["status"] == "diverged").sum()))
+    return Retry(study, scheduler, chosen, int((store.trials()["status"] == "diverged").sum()), resources)
 
 
-def _study(store: SweepStore) -> tuple[Study, str]:
+def _study(store: SweepStore) -> tuple[Study, str, Mapping[str, Any]]:
     record = store.sweep_record()
     if record is None:
         raise UsageError(
@@ -60,7 +65,8 @@ def _study(store: SweepStore) -> tuple[Study, str]:
             f"sweep {store.name!r}: the study in its record cannot be read by this version ({error}). Give "
             "`sweep run` with the study's file instead, which tries failed packs again too."
         ) from error
-    return study, str(record.get("scheduler", "fifo"))
+    runs = record.get("runs") or [{}]
+    return study, str(record.get("scheduler", "fifo")), runs[-1].get("resources") or {}
 
 
 def _why_not(state: str) -> str:

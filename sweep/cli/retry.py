@@ -79,6 +79,12 @@ def retry(
         workers=workers,
         device=device,
         scheduler=found.scheduler,  # type: ignore[arg-type]
+        # Packs have theirs from the plan; the record of this run is to say the same.
+        **{
+            option: found.resources[option]
+            for option in ("strategy", "precision", "compile")
+            if option in found.resources
+        },
         mirror=mlflow,
         tracking_uri=mlflow_uri,
         budget=budget_of(max_hours, max_gpu_hours),

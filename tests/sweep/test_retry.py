@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 from tiny_sweeps import begin, finish, study
+from typer.testing import CliRunner
 
 from search_spaces import Study
+from sweep.cli.app import build_app
 from sweep.errors import UsageError
 from sweep.plan import PackSpec
 from sweep.retry import what_to_retry
+from sweep.run import RunOptions
 from sweep.status import read_packs
 from sweep.store import SweepStore
 
@@ -41,6 +44,23 @@ def test_the_study_and_the_failed_packs_come_from_the_store(
     assert (found.scheduler, found.diverged) == ("fifo", 0)
     assert found.study.trials() == three_shapes().trials()
     assert what_to_retry(tiny_root, "tiny", [packs[1].pack_id]).failed == found.failed
+
+
+def test_the_record_of_a_retry_says_what_packs_were_planned_with(
+    tiny_root: Path, failed: tuple[SweepStore, list[PackSpec]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = failed
+    resources = {"precision": "bfloat16", "strategy": "looped", "compile": False, "workers": 64}
+    store.write_sweep_record({**(store.sweep_record() or {}), "runs": [{}, {"resources": resources}]})
+    given: list[RunOptions] = []
+    monkeypatch.setattr(
+        "sweep.cli.retry.run_and_tell", lambda study, name, root, options, **more: given.append(options)
+    )
+    said = CliRunner().invoke(build_app(), ["retry", "tiny", "--failed", "--root", str(tiny_root)])
+    assert said.exit_code == 0, said.output
+    (options,) = given
+    assert (options.precision, options.strategy, options.compile) == ("bfloat16", "looped", False)
+    assert options.workers is None, "how many at once is this command's business"
 
 
 def test_a_pack_that_gets_another_try_is_planned_and_its_failure_is_kept(
