@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sweep.errors import SweepError
+from sweep.outage import WAIT_SECONDS
 from sweep.plan import PackSpec
-from sweep.store import SweepStore
+from sweep.store import SweepStore, files
 
 __all__ = ["OutOfMemoryError", "train_within_memory"]
 
@@ -55,7 +56,9 @@ def train_within_memory(
 
 
 def _as_tried_last(spec: PackSpec, store: SweepStore) -> tuple[PackSpec, str | None]:
-    last: dict[str, Any] = next(reversed(store.attempts(spec.pack_id)), {})
+    # A pack that begins waits for its store, as its first reads do in `sweep.pack_loop`.
+    with files.patience(WAIT_SECONDS):
+        last: dict[str, Any] = next(reversed(store.attempts(spec.pack_id)), {})
     at_once = last.get("members_at_once")
     if at_once is None or not 0 < at_once < spec.size or spec.size % at_once:
         return spec, None

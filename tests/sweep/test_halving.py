@@ -15,9 +15,10 @@ from tiny_sweeps import begin, root_with, rows, study, train_all
 
 from agents.pack import Pack
 from sweep.halving import OutOfMemoryError, train_within_memory
+from sweep.outage import WAIT_SECONDS
 from sweep.pack_loop import train_pack
 from sweep.plan import PackSpec
-from sweep.store import SweepStore
+from sweep.store import SweepStore, faults
 
 FOUR = study({"name": "rates", "axes": {"learning_rate": {"values": [1e-4, 1e-3, 3e-3, 1e-2]}}})
 
@@ -114,6 +115,16 @@ def test_where_not_one_member_fits_it_is_said_what_to_change(tiny_root: Path, sh
         train(store, pack, tiny_root)
     with pytest.raises(OutOfMemoryError, match=r"does not fit into a share of 0\.25 of a card"):
         train(store, pack.model_copy(update={"gpus": 0.25}), tiny_root)
+
+
+def test_what_a_pack_was_halved_to_is_waited_for_where_the_store_is_away(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, (pack,) = begin(tiny_root, study())
+    patient: list[float] = []
+    monkeypatch.setattr(SweepStore, "attempts", lambda *_: patient.append(faults._patience.get()) or [])
+    train_within_memory(pack, store, "cpu", lambda spec, about: {})
+    assert patient == [WAIT_SECONDS]
 
 
 def test_other_errors_are_not_answered_by_halving(tiny_root: Path) -> None:
