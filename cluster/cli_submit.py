@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweep.cli.common import RUN, Json, Root, Scale, StudyName, console, print_json
-from sweep.cli.limits import MaxGpuHours, MaxHours, Notify, StallMinutes, Workers
+from sweep.cli.limits import MaxGpuHours, MaxHours, Notify, StallMinutes, Workers, budget_of
 from sweep.cli.running import Precision, Scheduler, Strategy
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def submit(
 
     loaded = load_study(study, scale and scale.value)
     sweep_name = loaded.sweep_name if name is None else name
+    budget_of(max_hours, max_gpu_hours)  # refused here, not by the job
     options = [
         *(("--max-concurrent", str(workers)) if workers else ()),
         *(("--max-hours", str(max_hours)) if max_hours is not None else ()),

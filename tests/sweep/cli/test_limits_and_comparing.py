@@ -34,6 +34,12 @@ def test_the_preview_says_how_far_a_limit_lets_it_come(
     assert json.loads(sweep(*show, "--json").out)["stops"] is None
 
 
+def test_a_limit_that_is_none_is_refused_before_a_job_is_submitted(sweep: Sweep, tmp_path: Path) -> None:
+    said = sweep("submit", "demo", "--root", tmp_path, "--address", "http://127.0.0.1:9", "--max-hours", "0")
+    assert said.code == 2
+    assert "--max-hours 0.0: it must be more than 0 hours" in said.err
+
+
 def test_a_limit_on_speeds_that_nobody_knows_says_so(sweep: Sweep, tmp_path: Path) -> None:
     said = sweep("show", "demo", "--root", tmp_path, "--gpu", "No Such Card", "--max-gpu-hours", "3")
     assert "stops after 3 GPU-hours: nobody knows how many packs that is" in said.out
