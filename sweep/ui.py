@@ -16,7 +16,7 @@ from sweep.node_folder import node_folder
 from sweep.reports_page import ReportsServer
 from sweep.serving import Access, Backend, MlflowServer, artifact_place
 from sweep.serving.access import beyond_this_machine
-from sweep.store.files import make_folder
+from sweep.store.files import is_folder, make_folder
 from sweep.store.places import is_local, root_place
 
 __all__ = ["MlflowServer", "Ui", "running", "serve"]
@@ -107,7 +107,7 @@ def running(
         folder = root_place(root)
         if is_local(folder):
             folder = folder.resolve()
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise UsageError(
                 f"root {str(folder)!r} does not exist. Give --root the folder of your sweeps "
                 "(`sweep run STUDY --root DIR` makes one)."
