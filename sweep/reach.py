@@ -26,6 +26,7 @@ __all__ = [
     "ClusterReport",
     "ask_nodes",
     "check_nodes",
+    "fits",
     "main",
     "requirements",
     "tokens_folder",
