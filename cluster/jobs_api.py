@@ -20,6 +20,8 @@ ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 """What a job is when it is over."""
 
 _CONNECT_SECONDS = 10.0
+_ANSWER_SECONDS = 120.0
+"""How long a request may hear nothing."""
 
 
 class Unreachable(SweepError):
@@ -43,8 +45,15 @@ def connected(address: str) -> Iterator[JobSubmissionClient]:
         from ray._private.authentication import authentication_token_setup
 
         authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
+
+    class Client(JobSubmissionClient):  # type: ignore[misc]  # Ray's has no types
+        """Ray's own waits for an answer for ever."""
+
+        def _do_request(self, method: str, endpoint: str, **more: Any) -> Any:
+            return super()._do_request(method, endpoint, **{"timeout": _ANSWER_SECONDS, **more})
+
     try:
-        yield JobSubmissionClient(address)
+        yield Client(address)
     except SweepError:
         raise
     except AuthenticationError as error:
