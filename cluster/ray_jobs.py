@@ -93,6 +93,8 @@ def submit_study(
         report.check(where)
         for warning in report.warnings:
             say(f"note: {warning}")
+        if caution := report.about_cards(device):
+            say(f"note: {caution}")
         seen_here = here.wrote and report.outside_seen
         found = fit(study, name, place, report, device, workers, store_is_seen=seen_here)
         arguments = ["run", STUDY_FILE, "--name", name, "--root", where, "--address", "auto", *options]

@@ -8,11 +8,13 @@ from typing import Any
 
 from sweep.errors import UsageError
 
-__all__ = ["Card", "PACKS_ON_A_CARD", "on_node", "share_of_card", "smallest_card"]
+__all__ = ["Card", "PACKS_ON_A_CARD", "on_node", "share_of_card", "smallest_card", "wait_for_card"]
 
 PACKS_ON_A_CARD = (16, 12, 10, 8, 6, 5, 4, 3, 2, 1)
 """How many packs may share a card: a share is one over such a number, so that shares fill cards without a rest."""
 _WAIT_SECONDS = 300.0
+_GROW_SECONDS = 1200.0
+"""How long a cloud may take to bring a machine with a card, image and all."""
 _GLANCE = 0.01
 """Share of a card that a look at it asks for; without one Ray hides the cards from a task."""
 
@@ -61,6 +63,20 @@ def smallest_card() -> Card:
     return min(found, key=lambda card: (card.total_bytes, card.name, card.node))
 
 
+def wait_for_card() -> bool:
+    """Whether the cluster has a card after it was asked for one, for which an autoscaler adds a machine.
+
+    What waits for a card is what Ray's autoscalers go by.
+    """
+    import ray
+
+    task = ray.remote(num_cpus=0, num_gpus=_GLANCE)(_nothing).remote()
+    ready, _ = ray.wait([task], timeout=_GROW_SECONDS)
+    if not ready:
+        ray.cancel(task)
+    return bool(ready)
+
+
 def share_of_card(needed_bytes: float, total_bytes: float) -> float:
     """The smallest share that holds `needed_bytes`, of one over PACKS_ON_A_CARD; 1 where not even a card does.
 
@@ -81,6 +97,10 @@ def on_node(function: Any, node: str, **resources: float) -> Any:
 
 def _called(node: Any) -> str:
     return f"node {node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
+
+
+def _nothing() -> None:
+    pass
 
 
 def _look() -> tuple[str, float] | str:

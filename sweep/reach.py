@@ -26,6 +26,7 @@ __all__ = [
     "ClusterReport",
     "ask_nodes",
     "check_nodes",
+    "cluster_may_grow",
     "fits",
     "main",
     "requirements",
@@ -62,6 +63,15 @@ class ClusterReport:
                 f"root '{root}': not every node of the cluster can run a sweep with it. Nothing was started.\n"
                 + "\n".join(f"  {line}" for line in _named(self.problems))
             )
+
+    def about_cards(self, device: str) -> str | None:
+        """What to know of `--device auto` where the cluster has no card now and may grow; else None."""
+        if device != "auto" or not self.may_grow or any(node.gpus for node in self.nodes):
+            return None
+        return (
+            "the cluster has no card now, so packs are planned for processors; if it adds machines with cards when "
+            "asked, give --device cuda, which asks for one and waits for it"
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, of which `from_json` makes the same again."""
@@ -159,7 +169,9 @@ def ask_nodes(
             warnings += [f"{known.name}: {one}" for one in said["warnings"]]
     finally:
         _clean(folder, names)
-    return ClusterReport(nodes, tuple(cards), _may_grow(ray), tuple(problems), tuple(warnings), outside_seen)
+    return ClusterReport(
+        nodes, tuple(cards), cluster_may_grow(), tuple(problems), tuple(warnings), outside_seen
+    )
 
 
 def fits(
@@ -182,6 +194,30 @@ def fits(
         estimate = speeds.estimate(pack) if speeds else None
         asks.append(Ask(pack.pack_id, pack.cpus, pack.gpus, estimate.seconds if estimate else None))
     return capacity(asks, report.nodes, limit, may_grow=report.may_grow)
+
+
+def cluster_may_grow() -> bool:
+    """Whether nodes of the cluster that this process is connected to come from an autoscaler's types.
+
+    Nodes that were started by hand have a type each, of their id.
+    """
+    import ray
+
+    types: list[str] = []
+    # Interfaces that Ray calls its own: where they change, a sweep must still start.
+    with contextlib.suppress(Exception):
+        from ray.autoscaler.v2.sdk import get_cluster_status
+
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        types += [node.ray_node_type_name or "" for node in (*status.active_nodes, *status.idle_nodes)]
+    with contextlib.suppress(Exception):
+        # What the autoscaler before that one says.
+        from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        said = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS))
+        types += list(said["autoscaler_report"]["active_nodes"])
+    return any(one and not one.startswith("node_") for one in types)
 
 
 def tokens_folder() -> str:
@@ -286,25 +322,6 @@ def _node(node: Mapping[str, Any]) -> Node:
         cpus=float(resources.get("CPU", 0)),
         gpus=float(resources.get("GPU", 0)),
     )
-
-
-def _may_grow(ray: Any) -> bool:
-    """Whether nodes come from an autoscaler's types. Nodes that were started by hand have a type each, of their id."""
-    types: list[str] = []
-    # Interfaces that Ray calls its own: where they change, a sweep must still start.
-    with contextlib.suppress(Exception):
-        from ray.autoscaler.v2.sdk import get_cluster_status
-
-        status = get_cluster_status(ray.get_runtime_context().gcs_address)
-        types += [node.ray_node_type_name or "" for node in (*status.active_nodes, *status.idle_nodes)]
-    with contextlib.suppress(Exception):
-        # What the autoscaler before that one says.
-        from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
-        from ray.experimental.internal_kv import _internal_kv_get
-
-        said = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS))
-        types += list(said["autoscaler_report"]["active_nodes"])
-    return any(one and not one.startswith("node_") for one in types)
 
 
 def _named(problems: Sequence[str]) -> list[str]:

@@ -184,6 +184,8 @@ def _run(
             nodes = check_nodes(root) if options.address is not None else None
             for warning in nodes.warnings if nodes else ():
                 display.say(f"note: {warning}")
+            if nodes and (caution := nodes.about_cards(options.device)):
+                display.say(f"note: {caution}")
             try:
                 made = _made(session, study, root, found, display, supervisor)
             except StoppedError:

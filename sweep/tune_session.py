@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from search_spaces import DatasetRecipe
-from sweep.cards import smallest_card
+from sweep.cards import smallest_card, wait_for_card
 from sweep.errors import StoppedError, SweepError, UsageError
 from sweep.plan import PackSpec
+from sweep.reach import cluster_may_grow
 from sweep.settings import quiet_environment
 from sweep.store import SweepStore
 from sweep.store.places import is_local, root_place
@@ -22,6 +23,7 @@ from sweep.supervisor import Supervisor
 
 __all__ = ["TuneSession", "make_missing", "train_packs"]
 
+logger = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.6
 _OBJECT_STORE_BYTES = 128 * 2**20
 _MAX_FAILURES = 3
@@ -55,6 +57,10 @@ class TuneSession:
             self._ours = True
             self._connect(ray)
         resources = ray.cluster_resources()
+        if self._lacks_a_card(resources):
+            logger.warning("the cluster has no card now and may grow: asking for one, and waiting for it")
+            if wait_for_card():
+                resources = ray.cluster_resources()
         # The head of a cluster may have no cores to work with, and its workers may come only when asked for.
         cpus, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
         self.device = _choose_device(self._wanted_device, gpus)
@@ -82,6 +88,11 @@ class TuneSession:
 
         if self._ours:
             ray.shutdown()
+
+    def _lacks_a_card(self, resources: Mapping[str, float]) -> bool:
+        """Whether cards were asked for and only an autoscaler can bring one."""
+        asked = self._wanted_device.startswith("cuda") and self.address is not None
+        return asked and resources.get("GPU", 0) <= 0 and cluster_may_grow()
 
     def _connect(self, ray: Any) -> None:
         common: dict[str, Any] = {

@@ -108,3 +108,13 @@ def test_a_report_comes_out_of_a_jobs_output_as_it_went_in() -> None:
     printed = f"a line of Ray's\nrankscope-nodes: {json.dumps(report.as_json())}\nanother"
     assert ClusterReport.parse(printed) == report
     assert ClusterReport.parse("nothing of it") is None
+
+
+def test_a_cluster_that_may_add_cards_says_how_to_have_them_added() -> None:
+    head, card = Node("head", 0), Node("worker", 8, 1)
+    said = ClusterReport((head, Node("worker", 8)), may_grow=True).about_cards("auto") or ""
+    assert "packs are planned for processors" in said
+    assert "give --device cuda" in said
+    assert ClusterReport((head,), may_grow=True).about_cards("cuda") is None
+    assert ClusterReport((head,)).about_cards("auto") is None
+    assert ClusterReport((head, card), may_grow=True).about_cards("auto") is None

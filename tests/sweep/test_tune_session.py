@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sweep.tune_session import _least_memory
+from sweep.tune_session import TuneSession, _least_memory
 
 GB = 1e9
 
@@ -22,3 +22,20 @@ def test_fewer_packs_at_once_than_a_node_has_processors_share_its_memory() -> No
 
 def test_a_cluster_whose_workers_are_still_to_come_says_nothing_of_memory() -> None:
     assert _least_memory([{"CPU": 0.0, "memory": 4 * GB}, {"memory": 4 * GB}], at_once=1) is None
+
+
+@pytest.mark.parametrize(
+    ("address", "device", "cards", "grows", "lacks"),
+    [
+        ("auto", "cuda", 0.0, True, True),
+        ("auto", "cuda", 0.0, False, False),
+        ("auto", "cuda", 1.0, True, False),
+        ("auto", "auto", 0.0, True, False),
+        (None, "cuda", 0.0, True, False),
+    ],
+)
+def test_a_card_is_waited_for_where_one_was_asked_for_and_only_an_autoscaler_can_bring_it(
+    monkeypatch: pytest.MonkeyPatch, address: str | None, device: str, cards: float, grows: bool, lacks: bool
+) -> None:
+    monkeypatch.setattr("sweep.tune_session.cluster_may_grow", lambda: grows)
+    assert TuneSession(address, None, device)._lacks_a_card({"CPU": 8.0, "GPU": cards}) is lacks
