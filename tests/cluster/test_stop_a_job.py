@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from ray_dashboard import STUDY, Dashboard
-from test_following import start
+from test_follow_a_job import start
 
 from cluster.job_record import read_job, write_job
 from cluster.stopping import ask_to_stop, end_now
