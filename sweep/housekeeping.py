@@ -8,7 +8,7 @@ are done.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from sweep.errors import SweepError
@@ -22,11 +22,16 @@ _PACKS = 64
 
 
 @contextmanager
-def keeping_house(store: SweepStore, seconds: float = _SECONDS, packs: int = _PACKS) -> Iterator[None]:
+def keeping_house(
+    store: SweepStore,
+    seconds: float = _SECONDS,
+    packs: int = _PACKS,
+    hurry: Callable[[], bool] = lambda: False,
+) -> Iterator[None]:
     """While the block runs, look every so often whether so many packs are done since the last time, and tidy up.
 
     Only for the sweep's owner, who writes nothing of this meanwhile. What goes wrong is left to the run's end,
-    where it is said.
+    where it is said. At the end of the block what is under way is waited for, unless `hurry` says otherwise.
     """
     ended = threading.Event()
     known = len(store.packs_done())
@@ -50,4 +55,5 @@ def keeping_house(store: SweepStore, seconds: float = _SECONDS, packs: int = _PA
         yield
     finally:
         ended.set()
-        thread.join()
+        while thread.is_alive() and not hurry():
+            thread.join(1.0)

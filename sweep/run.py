@@ -25,7 +25,7 @@ from sweep.plan import PackSpec, Resources
 from sweep.probe_checks import check_probes
 from sweep.provenance import sweep_record
 from sweep.reach import check_nodes, fits
-from sweep.run_checks import check_environments, check_sweep
+from sweep.run_checks import check_cards, check_environments, check_sweep
 from sweep.run_plan import plan_sweep
 from sweep.store import Store, SweepStore
 from sweep.store.files import check_conditional_writes
@@ -202,6 +202,8 @@ def _run(
             store.write_sweep_record(
                 sweep_record(study, _about(made), resources, options.scheduler, store.sweep_record())
             )
+            if session.address is None and not session.cards:
+                check_cards(packs, store.packs_done())
             todo = _todo(store, packs, only)
             if nodes and todo:
                 display.say(str(fits(todo, nodes, root, options.workers)))
@@ -215,7 +217,7 @@ def _run(
             supervisor.tick()
             try:
                 if todo and not supervisor.stopping:
-                    with display.following(store), keeping_house(store):
+                    with display.following(store), keeping_house(store, hurry=supervisor.has_to_hurry):
                         failures.update(train_packs(session, store, root, todo, supervisor))
             except KeyboardInterrupt:
                 display.say("interrupted: ending the workers")
@@ -223,10 +225,10 @@ def _run(
                 patience = min(patience, _PATIENCE_WHEN_INTERRUPTED)
                 raise
             finally:
-                failures.update(_settle(store))
+                hurry = supervisor.has_to_hurry()
+                failures.update(_settle(store, hurry=hurry))
                 complete = None
                 if mirror is not None:
-                    hurry = supervisor.machine_goes_away
                     patience = min(patience, _PATIENCE_WHEN_INTERRUPTED) if hurry else patience
                     complete = mirror.stop(finish=True, timeout=patience) == 0
             trained = len(store.packs_done().intersection(pack.pack_id for pack in todo))
@@ -265,14 +267,16 @@ def _todo(store: SweepStore, packs: Sequence[PackSpec], only: Collection[str] | 
     return todo
 
 
-def _settle(store: SweepStore) -> dict[str, str]:
-    """Compact what is finished and write the trials' outcomes into their table, for readers without our code.
+def _settle(store: SweepStore, *, hurry: bool = False) -> dict[str, str]:
+    """Compact what is finished, unless in a `hurry`, and write the trials' outcomes into their table.
 
-    Returns what is wrong with the store itself, by file or under "store". It does not raise: that would hide
-    what became of the training.
+    Both are for readers, who do without, and the next run makes up for it. Returns what is wrong with the store
+    itself, by file or under "store". It does not raise: that would hide what became of the training.
     """
+    damaged: dict[str, str] = {}
     try:
-        damaged = {str(error.path): str(error) for error in store.compact().corrupt}
+        if not hurry:
+            damaged = {str(error.path): str(error) for error in store.compact().corrupt}
         store.write_trials(_trials(store))
         store.gather_seconds()
     except SweepError as error:

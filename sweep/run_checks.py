@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 from agents.data import Manifest
@@ -16,7 +16,7 @@ from sweep.objective_checks import check_objectives, check_target_policies
 from sweep.plan import PackSpec
 from sweep.store import SweepStore
 
-__all__ = ["check_environments", "check_sweep", "planned_packs", "trials_by_id"]
+__all__ = ["check_cards", "check_environments", "check_sweep", "planned_packs", "trials_by_id"]
 
 
 def check_sweep(store: SweepStore, study: Study, root: Path, scheduler: str) -> dict[str, Manifest | None]:
@@ -48,6 +48,17 @@ def check_environments(study: Study) -> None:
                 check_perturbation(describe(env), perturbation.kind, perturbation.amount)
             except AgentError as error:
                 raise UsageError(f"protocol.eval_perturbation: {error}") from error
+
+
+def check_cards(packs: Iterable[PackSpec], done: Collection[str]) -> None:
+    """Refuse packs that were planned for cards, for where there are none: they would wait for one for ever."""
+    for pack in packs:
+        if pack.gpus and pack.pack_id not in done:
+            raise UsageError(
+                f"pack {pack.pack_id} was planned for {pack.gpus:g} of a card, and Ray sees none on this machine. Go "
+                "on where there are cards, or with --address on a cluster that has them; a sweep of another --name "
+                "is planned anew, for processors."
+            )
 
 
 def trials_by_id(study: Study, prints: Mapping[str, str]) -> dict[str, PlannedTrial]:

@@ -83,8 +83,7 @@ class Supervisor:
         """Whether the run is to stop."""
         return self.reason is not None
 
-    @property
-    def machine_goes_away(self) -> bool:
+    def has_to_hurry(self) -> bool:
         """Whether the system has said that this process must end soon."""
         return self._terminated
 

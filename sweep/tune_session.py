@@ -34,7 +34,7 @@ class TuneSession:
     """A connection to Ray: to the cluster at `address`, or to a Ray of our own that ends with the block.
 
     Afterwards `device` ("cpu" or "cuda"), `workers` (packs at once, to plan for) and `memory_per_worker` (bytes)
-    say what there is; `most_at_once` is the limit to keep to, None on a cluster that may grow and was given none.
+    say what there is, `cards` how many of these Ray counts; `most_at_once` is the limit to keep to, None on a cluster that may grow and was given none.
     Raises UsageError where the cluster cannot be reached or has no such device.
     """
 
@@ -43,6 +43,7 @@ class TuneSession:
         self._wanted_workers = workers
         self._wanted_device = device
         self.device, self.workers, self.memory_per_worker = "cpu", 1, 0.0
+        self.cards = 0.0
         self.most_at_once: int | None = workers
 
     def __enter__(self) -> TuneSession:
@@ -63,6 +64,7 @@ class TuneSession:
                 resources = ray.cluster_resources()
         # The head of a cluster may have no cores to work with, and its workers may come only when asked for.
         cpus, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
+        self.cards = gpus
         self.device = _choose_device(self._wanted_device, gpus)
         at_once = cpus if self.device == "cpu" else min(cpus, int(gpus * _PACKS_PER_CARD))
         if self._ours and self.address is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,11 +18,11 @@ from agents.objectives import build_objective
 from agents.spec import LearnerShape
 from search_spaces import Study, catalog
 from search_spaces.algorithms import ALGORITHMS
-from sweep.datasets import find_datasets
 from sweep.errors import UsageError
 from sweep.objective_checks import COLUMNS, RECURRENT, check_objectives, check_target_policies
 from sweep.preview import preview
-from sweep.run import Display, RunOptions, _unfinished, run_study
+from sweep.run import Display, RunOptions, run_study
+from sweep.run_checks import check_sweep
 from sweep.store import Store
 
 FINISHED = "tiny/0123456789abcdef"
@@ -153,9 +154,11 @@ def test_a_finished_trials_policy_is_evaluated_in_another_sweep(dataset_root: Pa
     frame = rows(train_all(root, evaluation, "evaluated"))
     assert frame["q_mean"].notna().any()
     # What was evaluated may be deleted when the evaluation is done.
-    store, found = Store(root).sweep("evaluated"), find_datasets(root, evaluation)
-    assert _unfinished(store, evaluation, found) == []
-    assert len(_unfinished(store, of("fqe", target_policy=f"trained/{trial}", discount=0.5), found)) == 1
+    shutil.rmtree(root / "store" / "trained")
+    store = Store(root).sweep("evaluated")
+    assert check_sweep(store, evaluation, root, "fifo").keys() == evaluation.datasets.keys()
+    with pytest.raises(UsageError, match=f"trained/{trial}"):
+        check_sweep(store, of("fqe", target_policy=f"trained/{trial}", discount=0.5), root, "fifo")
 
 
 def test_the_studies_that_come_with_the_package_can_learn_what_they_want() -> None:

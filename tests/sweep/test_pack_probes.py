@@ -23,7 +23,8 @@ from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.policies import trial_policy
 from sweep.probe_checks import check_probes
-from sweep.run import Display, RunOptions, _check_same_protocol, run_study
+from sweep.run import Display, RunOptions, run_study
+from sweep.run_checks import _check_same_protocol
 from sweep.store import MEASURES, VECTORS, Store, SweepStore
 
 PROTOCOL: dict[str, Any] = {
