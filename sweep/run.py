@@ -202,9 +202,7 @@ def _run(
             store.write_sweep_record(
                 sweep_record(study, _about(made), resources, options.scheduler, store.sweep_record())
             )
-            if session.address is None and not session.cards:
-                check_cards(packs, store.packs_done())
-            todo = _todo(store, packs, only)
+            todo = _todo(store, packs, only, no_cards=session.address is None and not session.cards)
             if nodes and todo:
                 display.say(str(fits(todo, nodes, root, options.workers)))
             mirror = None
@@ -257,10 +255,17 @@ def _made(
     return {dataset: made[dataset] for dataset in found}
 
 
-def _todo(store: SweepStore, packs: Sequence[PackSpec], only: Collection[str] | None) -> list[PackSpec]:
-    """The packs to run: those that have no result, of `only` those whose failures are then put aside."""
+def _todo(
+    store: SweepStore, packs: Sequence[PackSpec], only: Collection[str] | None, *, no_cards: bool
+) -> list[PackSpec]:
+    """The packs to run: those that have no result, of `only` those whose failures are then put aside.
+
+    Raises UsageError for packs that are planned for cards, where there are none and none will come.
+    """
     done = store.packs_done()
     todo = [pack for pack in packs if pack.pack_id not in done and (only is None or pack.pack_id in only)]
+    if no_cards:
+        check_cards(todo)
     if only is not None:
         for pack in todo:
             store.retry_pack(pack.pack_id)

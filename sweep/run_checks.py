@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from agents.data import Manifest
@@ -50,10 +50,10 @@ def check_environments(study: Study) -> None:
                 raise UsageError(f"protocol.eval_perturbation: {error}") from error
 
 
-def check_cards(packs: Iterable[PackSpec], done: Collection[str]) -> None:
+def check_cards(packs: Iterable[PackSpec]) -> None:
     """Refuse packs that were planned for cards, for where there are none: they would wait for one for ever."""
     for pack in packs:
-        if pack.gpus and pack.pack_id not in done:
+        if pack.gpus:
             raise UsageError(
                 f"pack {pack.pack_id} was planned for {pack.gpus:g} of a card, and Ray sees none on this machine. Go "
                 "on where there are cards, or with --address on a cluster that has them; a sweep of another --name "

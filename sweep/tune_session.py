@@ -34,8 +34,8 @@ class TuneSession:
     """A connection to Ray: to the cluster at `address`, or to a Ray of our own that ends with the block.
 
     Afterwards `device` ("cpu" or "cuda"), `workers` (packs at once, to plan for) and `memory_per_worker` (bytes)
-    say what there is, `cards` how many of these Ray counts; `most_at_once` is the limit to keep to, None on a cluster that may grow and was given none.
-    Raises UsageError where the cluster cannot be reached or has no such device.
+    say what there is, `cards` how many cards Ray counts; `most_at_once` is the limit to keep to, None on a cluster
+    that may grow and was given none. Raises UsageError where the cluster cannot be reached or has no such device.
     """
 
     def __init__(self, address: str | None, workers: int | None, device: str) -> None:

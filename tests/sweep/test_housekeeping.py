@@ -1,13 +1,16 @@
-"""What the driver tidies up while a large sweep trains."""
+"""What the driver tidies up while a large sweep trains, and as it ends."""
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
+import pytest
 from tiny_sweeps import begin, study
 
 from sweep.housekeeping import keeping_house
+from sweep.run import _settle
 from sweep.store import SweepStore, manifest
 
 
@@ -57,6 +60,35 @@ def test_a_small_sweep_is_left_to_its_end(tiny_root: Path) -> None:
     with store.lock(), keeping_house(store, seconds=0.02):
         time.sleep(0.3)
     assert tidied(store) == set()
+
+
+def test_who_is_in_a_hurry_does_not_wait_for_what_is_under_way(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, _ = activations(tiny_root)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def compact(_: SweepStore) -> None:
+        begun.set()
+        may_end.wait(60)
+
+    monkeypatch.setattr(SweepStore, "compact", compact)
+    try:
+        with store.lock(), keeping_house(store, seconds=0.02, packs=0, hurry=lambda: True):
+            assert begun.wait(30)
+            left = time.monotonic()
+        assert time.monotonic() - left < 10
+    finally:
+        may_end.set()
+
+
+def test_what_a_hurried_run_leaves_is_the_table_alone(tiny_root: Path) -> None:
+    store, packs = activations(tiny_root)
+    assert _settle(store, hurry=True) == {}
+    assert tidied(store) == set()
+    assert store.trials()["status"].value_counts().to_dict() == {"finished": 3, "planned": 1}
+    assert _settle(store) == {}
+    assert tidied(store) == set(packs[:3])
 
 
 def test_what_goes_wrong_meanwhile_does_not_end_the_run(tiny_root: Path) -> None:

@@ -232,7 +232,7 @@ def test_the_first_sigterm_asks_and_the_second_interrupts(planned: tuple[SweepSt
             while not supervisor.stopping and time.monotonic() < deadline:
                 time.sleep(0.05)
             assert supervisor.reason == "SIGTERM: the system asked the driver to end"
-            assert supervisor.machine_goes_away
+            assert supervisor.has_to_hurry()
             with pytest.raises(KeyboardInterrupt):
                 terminate_me()
         with pytest.raises(KeyboardInterrupt):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+from tiny_sweeps import begin, study
+
+from sweep.errors import UsageError
+from sweep.run import _todo
 from sweep.tune_session import TuneSession, _least_memory
 
 GB = 1e9
@@ -39,3 +44,17 @@ def test_a_card_is_waited_for_where_one_was_asked_for_and_only_an_autoscaler_can
 ) -> None:
     monkeypatch.setattr("sweep.tune_session.cluster_may_grow", lambda: grows)
     assert TuneSession(address, None, device)._lacks_a_card({"CPU": 8.0, "GPU": cards}) is lacks
+
+
+def test_packs_of_cards_are_refused_where_there_are_none_before_a_failure_is_put_aside(
+    tiny_root: Path,
+) -> None:
+    store, packs = begin(tiny_root, study())
+    on_cards = [pack.model_copy(update={"gpus": 0.25}) for pack in packs]
+    failed = on_cards[0].pack_id
+    store.fail_pack(failed, store.start_attempt(failed, {"resume_step": -1}), {"reason": "no memory"})
+    with pytest.raises(UsageError, match=r"was planned for 0\.25 of a card, and Ray sees none .* --address"):
+        _todo(store, on_cards, {failed}, no_cards=True)
+    assert set(store.failures()) == {failed}
+    assert _todo(store, on_cards, {failed}, no_cards=False) == on_cards
+    assert _todo(store, packs, None, no_cards=True) == packs
