@@ -21,6 +21,8 @@ __all__ = ["PackMemory", "measure_pack", "with_measured_shares"]
 HEADROOM = 1.2
 """What a pack may use is this much more than was measured: allocators fragment, and rare probes were not taken."""
 _UPDATES = 4
+_LONG_SECONDS = 600.0
+"""A measurement takes a minute or two once it has its card."""
 
 
 class PackMemory(BaseModel):
@@ -135,6 +137,11 @@ def _measured(
     tasks = {kind: measure.remote(pack.model_dump_json(), str(root)) for kind, pack in missing.items()}
     found = {}
     for kind, task in tasks.items():
+        if not ray.wait([task], timeout=_LONG_SECONDS)[0]:
+            say(
+                f"packs like {missing[kind].pack_id} are not measured after {_LONG_SECONDS / 60:.0f} min and are "
+                "waited for: most likely other work of the cluster holds the card"
+            )
         try:
             memory = PackMemory.model_validate_json(ray.get(task))
         except ray.exceptions.RayError as error:
