@@ -9,6 +9,7 @@ __all__ = [
     "LockedError",
     "StoppedError",
     "StoreError",
+    "StoreUnavailableError",
     "SupersededError",
     "SweepError",
     "UsageError",

@@ -44,7 +44,8 @@ class TerminalDisplay:
 
     def say(self, text: str) -> None:
         """See `Display.say`."""
-        self.console.print(text, highlight=False)
+        # What is said has paths, addresses and others' words in it, whose brackets are no markup.
+        self.console.print(text, highlight=False, markup=False)
 
     @contextmanager
     def collecting(self, root: Path, names: Sequence[str]) -> Iterator[None]:
@@ -66,25 +67,29 @@ class TerminalDisplay:
         root = store.layout.root
         with self._shown(root, lambda: _packs_table(*packs()), lambda: _packs_line(*packs())):
             yield
-        self._warn_eager(eager_because(store))
+        with suppress(StoreUnavailableError):
+            self._warn_eager(eager_because(store))
+
+    def _say_in_colour(self, marked: str) -> None:
+        self.console.print(marked, highlight=False)
 
     def _warn(self, packs: Sequence[PackStatus]) -> None:
         for pack in packs:
             self._warn_eager(pack.eager_because)
             if pack.halved_because and (pack.pack_id, pack.members_at_once) not in self._halved:
                 self._halved.add((pack.pack_id, pack.members_at_once))
-                self.say(
+                self._say_in_colour(
                     f"[yellow]pack {pack.pack_id} goes on with {pack.members_at_once} members at once: "
                     f"{escape(pack.halved_because)}[/yellow]"
                 )
             if pack.error and pack.pack_id not in self._warned:
                 self._warned.add(pack.pack_id)
-                self.say(f"[red]pack {pack.pack_id} failed: {escape(pack.error)}[/red]")
+                self._say_in_colour(f"[red]pack {pack.pack_id} failed: {escape(pack.error)}[/red]")
 
     def _warn_eager(self, reason: str | None) -> None:
         if reason and reason not in self._warned:
             self._warned.add(reason)
-            self.say(
+            self._say_in_colour(
                 f"[yellow]training runs eagerly, about 4 times slower than compiled: {escape(reason)}. "
                 "`sweep doctor` says how to mend it.[/yellow]"
             )
