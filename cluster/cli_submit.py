@@ -11,6 +11,7 @@ import typer
 from sweep.cli.common import RUN, Json, Root, Scale, StudyName, console, print_json
 from sweep.cli.limits import MaxGpuHours, MaxHours, Notify, StallMinutes, Workers, budget_of
 from sweep.cli.running import Precision, Scheduler, Strategy
+from sweep.store.places import told_elsewhere
 
 if TYPE_CHECKING:
     from cluster.ray_jobs import Job
@@ -93,7 +94,7 @@ def submit(
     ]
     tell = (lambda text: typer.echo(text, err=True)) if as_json else _say
     job = submit_study(loaded, sweep_name, root, address, options, device=device, workers=workers, say=tell)
-    where = _where(root)
+    where = told_elsewhere(root)
     if as_json:
         known = {"job_id": job.job_id, "started": job.started, "address": address, "root": where}
         print_json({**known, "commit": job.commit, "seen_here": job.seen_here, "fit": job.fit})
@@ -162,12 +163,6 @@ def _runs_here(job: Job, name: str, root: Path) -> bool:
         # A bucket that only the cluster reaches: the job's own output is followed.
         return False
     return found is not None and found.job_id == job.job_id
-
-
-def _where(root: Path) -> str:
-    from sweep.store.places import is_local
-
-    return str(root.absolute() if is_local(root) else root)
 
 
 def _without_password(uri: str) -> str:

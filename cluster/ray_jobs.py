@@ -20,7 +20,7 @@ from cluster.sources import STUDY_FILE, package_study
 from search_spaces import Study
 from sweep.errors import UsageError
 from sweep.store.layout import checked_name
-from sweep.store.places import is_local, root_place
+from sweep.store.places import is_local, root_place, told_elsewhere
 
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
@@ -74,7 +74,7 @@ def submit_study(
     refuses.
     """
     place = root_place(root)
-    where = str(place.absolute() if is_local(place) else place)
+    where = told_elsewhere(place)
     checked_name(name)
     with connected(address) as client, tempfile.TemporaryDirectory(prefix="rankscope-") as folder:
         job_id, running = _free_id(client, submission_id(study, name, where))

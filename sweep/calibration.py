@@ -14,7 +14,7 @@ from sweep.cards import Card, on_node, share_of_card, smallest_card
 from sweep.errors import CorruptSegmentError
 from sweep.plan import PackSpec
 from sweep.store import files
-from sweep.store.places import root_place
+from sweep.store.places import root_place, told_elsewhere
 
 __all__ = ["PackMemory", "measure_pack", "with_measured_shares"]
 
@@ -134,7 +134,9 @@ def _measured(
 
     # A card each: a neighbour's memory would be counted as the pack's own.
     measure = on_node(_measure, card.node, num_gpus=1, num_cpus=1)
-    tasks = {kind: measure.remote(pack.model_dump_json(), str(root)) for kind, pack in missing.items()}
+    tasks = {
+        kind: measure.remote(pack.model_dump_json(), told_elsewhere(root)) for kind, pack in missing.items()
+    }
     found = {}
     for kind, task in tasks.items():
         if not ray.wait([task], timeout=_LONG_SECONDS)[0]:

@@ -19,7 +19,7 @@ from sweep.errors import UsageError
 from sweep.node_report import LEAST_DISK_BYTES, LEAST_SHARED_BYTES, node_report, token_name
 from sweep.plan import PackSpec
 from sweep.store import files
-from sweep.store.places import is_local, root_place
+from sweep.store.places import root_place, told_elsewhere
 
 __all__ = [
     "REQUIREMENTS_FILE",
@@ -129,8 +129,7 @@ def ask_nodes(
     mine = secrets.token_hex(16)
     names = [token_name("driver"), *(token_name(node["NodeID"]) for node in alive)]
     base = {
-        # A node's own folder of work is another one.
-        "root": str(place.absolute() if is_local(place) else place),
+        "root": told_elsewhere(place),
         "tokens": tokens,
         "requirements": requirements(),
         "python": f"{sys.version_info[0]}.{sys.version_info[1]}",

@@ -18,7 +18,7 @@ from sweep.plan import PackSpec
 from sweep.reach import cluster_may_grow
 from sweep.settings import quiet_environment
 from sweep.store import SweepStore
-from sweep.store.places import is_local, root_place
+from sweep.store.places import root_place, told_elsewhere
 from sweep.supervisor import Supervisor
 
 __all__ = ["TuneSession", "make_missing", "train_packs"]
@@ -163,7 +163,9 @@ def make_missing(
 
     remote = ray.remote(max_retries=2)(_make)
     for names in rounds(recipes):
-        pending = {name: remote.remote(str(root), name, recipes[name].model_dump_json()) for name in names}
+        pending = {
+            name: remote.remote(told_elsewhere(root), name, recipes[name].model_dump_json()) for name in names
+        }
         for name, task in pending.items():
             try:
                 while not ray.wait([task], timeout=1.0)[0]:
@@ -214,7 +216,7 @@ def train_packs(
         tuner = tune.Tuner(
             tune.with_resources(tune.with_parameters(run_pack_trial, specs=specs), resources),
             param_space={
-                "root": str(root.resolve() if is_local(root) else root),
+                "root": told_elsewhere(root),
                 "sweep": store.name,
                 "pack": tune.grid_search(list(by_id)),
             },

@@ -9,7 +9,7 @@ from typing import Any
 
 from sweep.errors import UsageError
 
-__all__ = ["SCHEMES", "is_local", "root_place"]
+__all__ = ["SCHEMES", "is_local", "root_place", "told_elsewhere"]
 
 SCHEMES = ("s3", "gs")
 """The object stores that a root can be on."""
@@ -50,6 +50,11 @@ def root_place(root: str | os.PathLike[str], what: str = "root") -> Path:
             f"{what} '': it must be a folder; give {'--root' if what == 'root' else what} a path."
         )
     return Path(text).expanduser()
+
+
+def told_elsewhere(place: Path) -> str:
+    """A place in words that mean the same to a process of another machine, which works in another folder."""
+    return str(place.absolute() if is_local(place) else place)
 
 
 def _timeouts(scheme: str) -> dict[str, Any]:
