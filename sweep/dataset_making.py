@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +119,9 @@ def _progress_files(folder: Path) -> list[Path]:
         return sorted(folder.glob(".*.progress.json"))
     try:
         return sorted((file for file in folder.iterdir() if file.name.endswith(".progress.json")), key=str)
-    except OSError:  # no folder, which in a bucket is one without files; or a bucket that is away
+    except (
+        Exception
+    ):  # no folder, which in a bucket is one without files; or a bucket that is away, in any words
         return []
 
 
@@ -133,7 +136,9 @@ class _Teller:
     def end(self) -> None:
         # Of the many processes that open a dataset only the one that fetched it has a file to take away.
         if self._told:
-            files.remove(self._file)
+            # A file that stays is soon too old to be looked at; the dataset is what counts.
+            with suppress(SweepError), files.patience(0.0):
+                files.remove(self._file)
 
     def uploaded(self, done: int, total: int) -> None:
         self.tell(done, total, f"{done / 1e6:,.0f} of {total / 1e6:,.0f} MB put into the bucket")

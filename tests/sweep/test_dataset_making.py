@@ -22,10 +22,11 @@ from agents.errors import DatasetError
 from search_spaces import Study
 from sweep.dataset_making import about_to_make, being_made, make_dataset, open_dataset, rounds
 from sweep.datasets import find_datasets, fingerprints, progress_file
-from sweep.errors import UsageError
+from sweep.errors import StoreUnavailableError, UsageError
 from sweep.pack_loop import train_pack
 from sweep.pack_progress import write_json
 from sweep.preview import preview
+from sweep.store import files
 
 ENV = "bsuite/catch/0"
 TENTH: dict[str, Any] = {"env": ENV, "subset": {"of": DATASET, "prefix": 0.5, "fraction": 0.2, "seed": 3}}
@@ -210,6 +211,18 @@ def test_a_preview_says_what_will_be_made_and_makes_nothing(tmp_path: Path) -> N
     assert about_to_make(existing) == "there"
     with pytest.raises(DatasetError, match="has no recipe"):
         make_dataset(tmp_path, "there", existing)
+
+
+def test_a_dataset_is_not_lost_over_the_file_that_says_how_far_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(path: Path) -> None:
+        raise StoreUnavailableError(f"{path}: cannot be removed: the object store cannot be reached")
+
+    monkeypatch.setattr(files, "remove", away)
+    recipe = with_data(**{DATASET: RECIPE}).datasets[DATASET]
+    print_of_it = make_dataset(tmp_path, DATASET, recipe)
+    assert open_dataset(tmp_path, DATASET).fingerprint == print_of_it
 
 
 def test_how_far_a_dataset_is_can_be_asked_while_it_is_made(tmp_path: Path) -> None:
