@@ -160,6 +160,7 @@ class SweepStore:
 
     def clear_stop(self) -> None:
         """Forget that the sweep was asked to stop, before it goes on."""
+        self._check_owned()
         files.remove(self.layout.stop)
 
     def write_spent(self, spent: Mapping[str, float]) -> None:
@@ -168,6 +169,7 @@ class SweepStore:
 
     def retry_pack(self, pack_id: str) -> bool:
         """Let a pack that has failed count as planned again, its failures kept aside; False where it had none."""
+        self._check_owned()
         return self._packs.retry(pack_id)
 
     def sweep_record(self) -> dict[str, Any] | None:
@@ -231,6 +233,7 @@ class SweepStore:
 
     def gather_seconds(self) -> None:
         """Keep what packs spent their time on in one file, so that nobody opens the results of all to tell."""
+        self._check_owned()
         trials.gather_seconds(self.layout)
 
     def compact(

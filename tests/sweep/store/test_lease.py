@@ -161,6 +161,9 @@ def test_the_driver_of_a_sweep_that_was_taken_over_writes_nothing_more(sweep: Sw
             lambda: sweep.write_plan({"packs": {}}),
             lambda: sweep.write_sweep_record({}),
             lambda: sweep.compact(),
+            lambda: sweep.clear_stop(),
+            lambda: sweep.retry_pack("p"),
+            lambda: sweep.gather_seconds(),
         ):
             with pytest.raises(LockedError, match="has been taken over by another process"):
                 use()
