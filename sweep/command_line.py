@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 __all__ = ["command_without_secrets"]
 
-_USER = re.compile(r"(?<=://)[^/\s@]+@")
+_USER = re.compile(r"(?<=://)[^/\s]+@")  # up to the last @: a password may have some
 
 
 def command_without_secrets(arguments: Sequence[str] | None = None) -> list[str]:

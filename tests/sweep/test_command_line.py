@@ -28,6 +28,7 @@ def test_addresses_of_messages_and_passwords_in_urls_are_left_out() -> None:
     assert command_without_secrets(["--mlflow-uri=https://me:s3cret@host:5000/x"]) == [
         "--mlflow-uri=https://…@host:5000/x"
     ]
+    assert command_without_secrets(["http://me:s3@cr@t@host"]) == ["http://…@host"]
     assert command_without_secrets(["s3://bucket/a@b"]) == ["s3://bucket/a@b"]
 
 
