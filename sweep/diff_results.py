@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MeasureDiff", "ResultsDiff", "diff_results"]
 
-_ABOUT_ATTEMPTS = ("trial_id", "step", "attempt", "wall_time")
 _NOT_SETTINGS = {
     *("trial_id", "sweep", "spaces", "status", "pack_id", "scheduler", "dataset_fingerprint"),
     *("final_step", "diverged_step", "error", "wall_seconds", "attempts"),
