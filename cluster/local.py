@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 
+from sweep.direct import open_directly
 from sweep.errors import SweepError, UsageError
 from sweep.settings import cache_folder, process_environment, ray_token
 
@@ -204,13 +205,13 @@ def _wait(cluster: LocalCluster, processes: list[subprocess.Popen[bytes]], alive
 
 def _alive(cluster: LocalCluster) -> int:
     """Nodes that the head knows and a job can use: it has both its raylet and the agent that starts jobs."""
-    from urllib.request import Request, urlopen
+    from urllib.request import Request
 
     asked = Request(
         f"{cluster.dashboard}/nodes?view=summary", headers={"Authorization": f"Bearer {ray_token()}"}
     )
     try:
-        with urlopen(asked, timeout=5) as answer:
+        with open_directly(asked, 5.0) as answer:
             summary = json.loads(answer.read())["data"]["summary"]
     except (OSError, ValueError, KeyError):
         return 0

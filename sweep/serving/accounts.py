@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 
+from sweep.direct import open_directly
+
 __all__ = ["Accounts"]
 
 _CURRENT_USER = "/api/2.0/mlflow/users/current"
@@ -36,7 +38,7 @@ class Accounts:
                 return True
         request = urllib.request.Request(self._url + _CURRENT_USER, headers={"Authorization": authorization})
         try:
-            with urllib.request.urlopen(request, timeout=20):
+            with open_directly(request, 20.0):
                 pass
         except urllib.error.HTTPError as error:
             if error.code in (401, 403):

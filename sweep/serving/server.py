@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import IO
 
 from sweep import guarded
+from sweep.direct import open_directly
 from sweep.errors import SweepError
 from sweep.mirror.tracking import QUIET
 from sweep.serving.access import Access
@@ -170,7 +170,7 @@ class MlflowServer:
         while time.monotonic() < deadline:
             self.check()
             try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=2) as answer:
+                with open_directly(f"{self.url}/health", 2.0) as answer:
                     if answer.status == 200:
                         return
             except (urllib.error.URLError, OSError):
