@@ -11,9 +11,12 @@ from typing import Any
 
 from agents.environments import describe
 from sweep.compiling import saved_seconds
+from sweep.errors import CorruptSegmentError
+from sweep.members import shared_config
 from sweep.packing import network_cost
 from sweep.plan import PackSpec
-from sweep.store import Store
+from sweep.store import Store, files
+from sweep.store.standings import read_side_by_side
 
 __all__ = ["Estimate", "Speeds"]
 
@@ -40,15 +43,15 @@ class Speeds:
         # By whether updates were compiled, network and batch size: work, and the seconds it took.
         self._measured: dict[tuple[bool, str, int], tuple[float, float]] = {}
         self._devices = {row["device"] for row in _reference()}
-        for spec, result in _results(root):
+        for network_and_batch, new_work, result in _results(root):
             self._devices |= {result["device"]} if "device" in result else set()
             if result.get("device") != device or "train" not in result.get("seconds", {}):
                 continue
-            kind = (bool(result.get("compiled")), *_kind(spec))
+            kind = (bool(result.get("compiled")), *network_and_batch)
             work, seconds = self._measured.get(kind, (0.0, 0.0))
             # Groups of probes cost what their own protocol asks for: no measure of another study's trials.
             spent = sum(took for what, took in result["seconds"].items() if not what.startswith("probe."))
-            self._measured[kind] = (work + spec.work, seconds + spent)
+            self._measured[kind] = (work + new_work, seconds + spent)
 
     def devices(self) -> list[str]:
         """Every device that something was measured on, here or in the reference table."""
@@ -85,16 +88,36 @@ def _kind(pack: PackSpec) -> tuple[str, int]:
     return pack.config.network, pack.config.batch_size
 
 
-def _results(root: Path) -> Iterable[tuple[PackSpec, dict[str, Any]]]:
+def _results(root: Path) -> Iterable[tuple[tuple[str, int], float, dict[str, Any]]]:
+    """Of every pack that is done: network and batch size, work, and its result.
+
+    Other sweeps may be another version's, or damaged, which is no reason not to estimate this one: of a plan only
+    these few words are read.
+    """
     store = Store(root)
     for name in store.sweeps():
         sweep = store.sweep(name)
         done = sweep.packs_done()
-        for plan in sweep.plans() if done else []:
-            for pack_id in plan["packs"].keys() & done:
-                result = sweep.result(pack_id)
-                if result is not None:
-                    yield PackSpec.model_validate(plan["packs"][pack_id]), result
+        try:
+            plans = sweep.plans() if done else []
+        except CorruptSegmentError:
+            continue
+        specs = {
+            pack_id: spec for plan in plans for pack_id, spec in plan["packs"].items() if pack_id in done
+        }
+        paths = [sweep.layout.pack(pack_id) / "result.json" for pack_id in specs]
+        for spec, result in zip(specs.values(), read_side_by_side(paths, _whole_or_none), strict=True):
+            shared = shared_config(spec["members"])
+            if result is not None and {"network", "batch_size"} <= shared.keys():
+                yield (shared["network"], shared["batch_size"]), float(spec["work"]), result
+
+
+def _whole_or_none(path: Path) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = files.read_json(path)
+    except CorruptSegmentError:
+        return None
+    return found
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,22 @@ def test_every_row_of_the_table_says_what_was_measured_where() -> None:
 def test_a_root_without_sweeps_is_no_error(tmp_path: Path) -> None:
     assert Store(tmp_path / "none").sweeps() == []
     assert Speeds(tmp_path / "none", "cpu").devices()
+
+
+def test_other_sweeps_that_are_damaged_or_another_versions_do_not_stand_in_the_way(tiny_root: Path) -> None:
+    store, (pack,) = begin(tiny_root, study())
+    finish(store, pack, {"train": 10.0})
+    damaged, (broken,) = begin(tiny_root, study(), "damaged")
+    finish(damaged, broken, {"train": 99.0})
+    (damaged.layout.pack(broken.pack_id) / "result.json").write_text("{")
+    later, (newer,) = begin(tiny_root, study(), "later")
+    finish(later, newer, {"train": 30.0})
+    plan = json.loads(later.layout.plan(0).read_text())
+    plan["packs"][newer.pack_id] |= {"of_a_version_to_come": 1}
+    later.layout.plan(0).write_text(json.dumps(plan))
+    unread, (unreadable,) = begin(tiny_root, study(), "unread")
+    finish(unread, unreadable, {"train": 99.0})
+    unread.layout.plan(0).write_text("{")
+    estimate = Speeds(tiny_root, "cpu").estimate(pack)
+    assert estimate is not None
+    assert estimate.seconds == pytest.approx(20.0), "of the two that can be read"
