@@ -258,7 +258,8 @@ def _account(
     store: SweepStore, packs: Sequence[PackSpec], outcome: Any, supervisor: Supervisor, cut_off: set[str]
 ) -> dict[str, str]:
     """See to it that every pack has a result or a failure, or was stopped; returns the reasons of the failures."""
-    done, failures = store.packs_done(), store.failures()
+    # One listing: of a sweep that was stopped early thousands of packs may be left.
+    standings, failures = store.standings(), store.failures()
     results = {result.config["pack"]: result for result in outcome if result.config}
     for result in results.values():
         # The packs look for the request too, and may all have ended before the supervisor looked again.
@@ -266,22 +267,23 @@ def _account(
             supervisor.stop(str(_outcome(result)["reason"]))
     reasons: dict[str, str] = {}
     for pack in packs:
-        if pack.pack_id in done:
+        standing = standings.get(pack.pack_id)
+        if standing is not None and standing.done:
             continue
         result = results.get(pack.pack_id)
-        attempts = store.attempts(pack.pack_id)
-        newest = max(len(attempts) - 1, 0)
+        begun = standing is not None and bool(standing.attempts)
+        newest = standing.newest if standing is not None and begun else 0
         # What the newest attempt's process has recorded, or one that could not begin.
         said = [str(one["reason"]) for one in failures.get(pack.pack_id, []) if one["attempt"] >= newest]
         died = result is not None and result.error is not None
-        early = result is not None and not died and attempts and _stopped_early(pack, result)
+        early = result is not None and not died and begun and _stopped_early(pack, result)
         if early and pack.pack_id not in cut_off:
             step = store.last_step(pack.pack_id) or 0
             ended = {"status": "finished", "final_step": step}
             store.finish_pack(
                 pack.pack_id,
                 {
-                    "attempt": attempts[-1]["attempt"],
+                    "attempt": newest,
                     "trials": dict.fromkeys(pack.trials, ended),
                     "stopped_early": True,
                 },

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from tiny_sweeps import begin, study
+from tiny_sweeps import begin, finish, study
 
+from sweep.budget import Budget
 from sweep.errors import UsageError
 from sweep.run import _todo
 from sweep.store.places import root_place, told_elsewhere
-from sweep.tune_session import TuneSession, _least_memory
+from sweep.supervisor import Supervisor
+from sweep.tune_session import TuneSession, _account, _least_memory
 
 GB = 1e9
 
@@ -67,3 +70,33 @@ def test_packs_of_cards_are_refused_where_there_are_none_before_a_failure_is_put
     assert set(store.failures()) == {failed}
     assert _todo(store, on_cards, {failed}, no_cards=False) == on_cards
     assert _todo(store, packs, None, no_cards=True) == packs
+
+
+def test_what_became_of_packs_is_told_from_one_listing(
+    tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    axes = {"activation": {"values": ["relu", "tanh", "elu", "sigmoid"]}}
+    store, packs = begin(tiny_root, study({"name": "four", "axes": axes}))
+    done, stopped, died, said = packs
+    finish(store, done, {"train": 1.0})
+    for pack in (stopped, died, said):
+        store.start_attempt(pack.pack_id, {"resume_step": -1})
+    store.fail_pack(said.pack_id, 0, {"reason": "SweepError: its own words"})
+    outcome = [
+        ended(stopped.pack_id, {"outcome": "stopped", "reason": "enough"}),
+        ended(died.pack_id, {}, RuntimeError("the actor died")),
+        ended(said.pack_id, {"outcome": "failed", "reason": "other words"}),
+    ]
+    supervisor = Supervisor(store, Budget(), 1800, print)
+    monkeypatch.setattr(store, "attempts", lambda _: pytest.fail("a request for each pack that is left"))
+    assert _account(store, packs, outcome, supervisor, set()) == {
+        died.pack_id: "its process died: the actor died",
+        said.pack_id: "SweepError: its own words",
+    }
+    assert supervisor.reason == "enough"
+    assert store.failures().keys() == {died.pack_id, said.pack_id}, "what was stopped has not failed"
+
+
+def ended(pack_id: str, metrics: dict[str, str], error: Exception | None = None) -> SimpleNamespace:
+    """A result as Tune has it."""
+    return SimpleNamespace(config={"pack": pack_id}, metrics=metrics, error=error)
