@@ -7,7 +7,7 @@ import importlib.resources
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -173,6 +173,8 @@ class Job(Specification):
 
     study: Text = "demo"
     name: Name | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """As in `sweep run`: with cuda, machines with cards are asked for where none is there yet."""
     retries: Natural = 3
     """How often a new cluster is made when one is lost; it goes on from what the store has."""
     max_hours: Count | None = None

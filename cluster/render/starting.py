@@ -16,6 +16,7 @@ def sweep_arguments(cluster: Cluster, address: str) -> list[str]:
     return [
         *("sweep", "run", cluster.job.study, "--name", cluster.job.sweep_name),
         *("--root", cluster.root, "--address", address),
+        *(() if cluster.job.device == "auto" else ("--device", cluster.job.device)),
         *(("--mlflow-uri", cluster.mlflow.uri) if cluster.mlflow else ("--no-mlflow",)),
     ]
 

@@ -169,6 +169,8 @@ def test_sizes_and_limits_are_the_descriptions() -> None:
 def test_a_job_goes_on_with_a_new_cluster_and_cleans_up() -> None:
     spec = of_kind("RayJob", job={"max_hours": 2})["spec"]
     assert shlex.split(spec["entrypoint"])[:3] == ["sweep", "run", "demo"]
+    assert "--device" not in spec["entrypoint"]
+    assert "--device cuda" in of_kind("RayJob", job={"device": "cuda"})["spec"]["entrypoint"]
     assert spec["backoffLimit"] == 3
     assert spec["activeDeadlineSeconds"] == 7200
     assert spec["shutdownAfterJobFinishes"] is True
