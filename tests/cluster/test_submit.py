@@ -80,7 +80,7 @@ def test_a_submitted_study_is_followed_to_a_finished_store(
         assert record["git"]["commit"] == commit.stdout.strip()
     details = dashboard.asked(f"/api/jobs/{job_id}")
     assert details["status"] == "SUCCEEDED"
-    assert details["metadata"]["git_commit"] == (record["git"] or {})["commit"]
+    assert details["metadata"].get("git_commit") == (record["git"] or {}).get("commit")
     assert details["metadata"]["root"] == str(root)
     assert not [name for name in os.listdir(root) if name.startswith(".")], "no token of a node is left"
 
