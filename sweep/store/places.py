@@ -23,14 +23,21 @@ def root_place(root: str | os.PathLike[str], what: str = "root") -> Path:
 
     `what` is how errors call it: an output may lie in a bucket too.
 
-    Raises UsageError for an empty root, for schemes that cannot be written safely, and where a store's client is not
-    installed.
+    Raises UsageError for an empty root, for schemes that cannot be written safely, for an address with a key in it,
+    and where a store's client is not installed.
     """
     if not isinstance(root, str) and not isinstance(root, Path):
         return root  # type: ignore[return-value]  # a place already
     text = os.fspath(root)
     scheme, separator, rest = text.partition("://")
     if separator:
+        if "@" in rest.partition("/")[0]:
+            # Without the value, which would end up in a terminal or a log.
+            raise UsageError(
+                f"{what}: the address holds a user or a key, which `ps`, the store and logs would keep. Leave it out, "
+                "and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or GOOGLE_APPLICATION_CREDENTIALS, in the "
+                "environment."
+            )
         if scheme not in SCHEMES or not rest.strip("/"):
             allowed = ", ".join(f"{scheme}://bucket/folder" for scheme in SCHEMES)
             raise UsageError(f"{what} {text!r}: it must be a folder, a mounted one, or one of {allowed}.")

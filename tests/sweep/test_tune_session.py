@@ -11,19 +11,10 @@ from tiny_sweeps import begin, finish, study
 from sweep.budget import Budget
 from sweep.errors import UsageError
 from sweep.run import _todo
-from sweep.store.places import root_place, told_elsewhere
 from sweep.supervisor import Supervisor
 from sweep.tune_session import TuneSession, _account, _least_memory
 
 GB = 1e9
-
-
-def test_a_root_is_told_to_other_machines_without_this_ones_folder_of_work(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert told_elsewhere(Path("sweeps")) == str(tmp_path / "sweeps")
-    assert told_elsewhere(root_place("s3://bucket/sweeps")) == "s3://bucket/sweeps"
 
 
 def test_packs_of_a_cluster_share_the_memory_of_their_own_node() -> None:
