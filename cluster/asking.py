@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cluster.jobs_api import ENDED
+from cluster.jobs_api import ENDED, submit
 from sweep.errors import SweepError
 from sweep.reach import ClusterReport, tokens_folder
 from sweep.store import files
@@ -74,7 +74,8 @@ def ask_cluster(
     asked = {"root": root, "theirs": {_FILE: here.content}, "tokens": here.tokens}
     # Not the job's own id: that is still free if this one is broken off.
     asking = f"{job_id}-nodes-{secrets.token_hex(3)}"
-    _start(client, asking, folder, f"{_ENTRYPOINT} {shlex.quote(json.dumps(asked))}")
+    entrypoint = f"{_ENTRYPOINT} {shlex.quote(json.dumps(asked))}"
+    submit(client, entrypoint=entrypoint, submission_id=asking, runtime_env={"working_dir": folder})
     try:
         status = _wait(client, asking)
         said = client.get_job_logs(asking)
@@ -88,22 +89,6 @@ def ask_cluster(
     finally:
         with contextlib.suppress(RuntimeError, OSError):
             client.stop_job(asking)
-
-
-def _start(client: JobSubmissionClient, asking: str, folder: str, entrypoint: str) -> None:
-    deadline = time.monotonic() + 60.0
-    while True:
-        try:
-            client.submit_job(
-                entrypoint=entrypoint, submission_id=asking, runtime_env={"working_dir": folder}
-            )
-        except RuntimeError as error:
-            # A cluster that still starts.
-            if "No available agent" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
-        else:
-            return
 
 
 def _wait(client: JobSubmissionClient, asking: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -14,7 +15,7 @@ from sweep.errors import SweepError, UsageError
 if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
-__all__ = ["ENDED", "Unreachable", "asked", "check_address", "connected"]
+__all__ = ["ENDED", "Unreachable", "asked", "check_address", "connected", "submit"]
 
 ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 """What a job is when it is over."""
@@ -22,6 +23,8 @@ ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 _CONNECT_SECONDS = 10.0
 _ANSWER_SECONDS = 120.0
 """How long a request may hear nothing."""
+_START_SECONDS = 60.0
+_POLL_SECONDS = 1.0
 
 
 class Unreachable(SweepError):
@@ -80,6 +83,20 @@ def asked(client: JobSubmissionClient, path: str, **query: Any) -> Any:
     if answer.status_code != 200:
         return None
     return answer.json() if "json" in answer.headers.get("Content-Type", "") else answer.text
+
+
+def submit(client: JobSubmissionClient, **job: Any) -> None:
+    """Submit a job; a cluster that still starts is waited for. Call it inside `connected`."""
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            client.submit_job(**job)
+        except RuntimeError as error:
+            if "No available agent" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(_POLL_SECONDS)
+        else:
+            return
 
 
 def check_address(address: str) -> None:

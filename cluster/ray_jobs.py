@@ -6,7 +6,6 @@ import hashlib
 import re
 import shlex
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from cluster.asking import Here, ask_cluster
 from cluster.job_record import write_job
-from cluster.jobs_api import ENDED, connected
+from cluster.jobs_api import ENDED, connected, submit
 from cluster.resources import fit
 from cluster.sources import STUDY_FILE, package_study
 from search_spaces import Study
@@ -26,9 +25,6 @@ if TYPE_CHECKING:
     from ray.job_submission import JobSubmissionClient
 
 __all__ = ["Job", "submission_id", "submit_study"]
-
-_START_SECONDS = 60.0
-_POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,19 +111,14 @@ def submit_study(
 
 
 def _submit(client: JobSubmissionClient, **job: Any) -> bool:
-    """Submit; False where another process has just submitted the same. Waits for a cluster that still starts."""
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
-        try:
-            client.submit_job(**job)
-        except RuntimeError as error:
-            if "already exists" in str(error):
-                return False
-            if "No available agent" not in str(error) or time.monotonic() > deadline:
-                raise
-            time.sleep(_POLL_SECONDS)
-        else:
-            return True
+    """Submit; False where another process has just submitted the same."""
+    try:
+        submit(client, **job)
+    except RuntimeError as error:
+        if "already exists" not in str(error):
+            raise
+        return False
+    return True
 
 
 def _free_id(client: JobSubmissionClient, base: str) -> tuple[str, bool]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import socket
 import time
+from typing import Any, cast
 
 import pytest
 
 from cluster import jobs_api
-from cluster.jobs_api import Unreachable, connected
+from cluster.jobs_api import Unreachable, connected, submit
 
 
 def test_a_cluster_that_takes_connections_and_never_answers_is_not_waited_for_for_ever(
@@ -22,3 +23,24 @@ def test_a_cluster_that_takes_connections_and_never_answers_is_not_waited_for_fo
         with pytest.raises(Unreachable, match=r"refuses or went away: .*timed out"), connected(address):
             pytest.fail("nobody has answered")
         assert time.monotonic() - began < 20
+
+
+class Starting:
+    """A client of a cluster that has no agent for the first two jobs."""
+
+    def __init__(self, says: str) -> None:
+        self.says, self.asked = says, list[dict[str, str]]()
+
+    def submit_job(self, **job: str) -> None:
+        self.asked.append(job)
+        if len(self.asked) <= 2:
+            raise RuntimeError(self.says)
+
+
+def test_a_cluster_that_still_starts_is_given_the_job_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(jobs_api, "_POLL_SECONDS", 0.0)
+    starting = Starting("No available agent to submit job, please try again later.")
+    submit(cast(Any, starting), submission_id="a")
+    assert starting.asked == [{"submission_id": "a"}] * 3
+    with pytest.raises(RuntimeError, match="already exists"):
+        submit(cast(Any, Starting("a job of that id already exists")), submission_id="a")
