@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any, cast
+from unittest import mock
 
 import pytest
 from tiny_sweeps import DATASET, RECIPE, root_with, rows, study, train_all
@@ -126,7 +127,7 @@ def test_a_policy_of_no_known_trial_is_refused(tiny_root: Path) -> None:
 def test_a_run_is_refused_before_anything_is_planned_or_collected(tmp_path: Path) -> None:
     for planned in (of("oracle"), of("fqe", target_policy=FINISHED)):
         with pytest.raises(UsageError, match=r"bsuite/catch/0 has none|tiny"):
-            run_study(planned, "refused", tmp_path / "root", RunOptions(), cast(Display, None))
+            run_study(planned, "refused", tmp_path / "root", RunOptions(), cast(Display, mock.Mock()))
         assert not (tmp_path / "root" / "datasets").exists()
         assert not list((tmp_path / "root").rglob("plan*.json"))
 
