@@ -11,6 +11,7 @@ from search_spaces import Study
 from sweep.datasets import find_datasets, fingerprints
 from sweep.errors import SweepError, UsageError
 from sweep.objective_checks import check_objectives
+from sweep.packing import PACKS_PER_CARD, memory_on_card
 from sweep.plan import PackSpec, Resources, plan_packs
 from sweep.reach import ClusterReport, fits
 from sweep.store import Store
@@ -18,8 +19,6 @@ from sweep.store import Store
 __all__ = ["fit"]
 
 _ASSUMED_MEMORY = 8e9
-_PACKS_PER_CARD = 4
-_CARD_SHARE = 0.8
 
 
 def fit(
@@ -82,12 +81,12 @@ def _planned(
     trials = list(study.trials_by_id(prints).items())
     cpus = max(int(sum(node.cpus for node in report.nodes)), 1)
     cards = sum(node.gpus for node in report.nodes)
-    at_once = cpus if kind == "cpu" else max(min(cpus, int(cards * _PACKS_PER_CARD)), 1)
+    at_once = cpus if kind == "cpu" else max(min(cpus, int(cards * PACKS_PER_CARD)), 1)
     memory = [float(card["memory"]) for card in report.cards] if kind == "cuda" else []
     resources = Resources(
         device=kind,
         workers=workers or at_once,
-        memory_bytes=min(memory) / _PACKS_PER_CARD * _CARD_SHARE if memory else _ASSUMED_MEMORY,
+        memory_bytes=memory_on_card(min(memory)) if memory else _ASSUMED_MEMORY,
         compile=None,
     )
     return plan_packs(trials, prints, describe, resources)

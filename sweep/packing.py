@@ -10,10 +10,24 @@ from agents.spec import TORSOS, hidden_widths
 from search_spaces import TrialConfig
 from sweep.step_cost import applied_outputs, num_outputs, samples_of_a_step
 
-__all__ = ["PACK_SIZES", "NetworkCost", "largest_pack", "network_cost", "split"]
+__all__ = [
+    "PACKS_PER_CARD",
+    "PACK_SIZES",
+    "NetworkCost",
+    "largest_pack",
+    "memory_on_card",
+    "network_cost",
+    "split",
+]
 
 PACK_SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64)
 """Sizes that a pack is padded to. The size is part of what is compiled, so few sizes share compiled code."""
+
+PACKS_PER_CARD = 4
+"""Packs that are planned to share a card before their memory has been measured."""
+
+_CARD_SHARE = 0.8
+"""What of a card's memory packs may plan with; the rest is for contexts and fragments."""
 
 # Where fusing stops paying. Small MLPs gain up to about 32 members (docs/benchmarks.md, pack_throughput);
 # convolutions fill a CPU core with 4, and every further member only makes a lost checkpoint dearer.
@@ -62,6 +76,11 @@ def network_cost(config: TrialConfig, observation_shape: Sequence[int], num_acti
     applied = applied_outputs(config, num_actions)
     head = num_outputs(config, num_actions) * (width + 1)
     return NetworkCost(parameters + head, activations + applied, flops + 2.0 * applied * width)
+
+
+def memory_on_card(card_bytes: float) -> float:
+    """Bytes that each of `PACKS_PER_CARD` packs may plan with on a card of `card_bytes`."""
+    return card_bytes / PACKS_PER_CARD * _CARD_SHARE
 
 
 def largest_pack(

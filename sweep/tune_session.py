@@ -14,6 +14,7 @@ from typing import Any
 from search_spaces import DatasetRecipe
 from sweep.cards import smallest_card, wait_for_card
 from sweep.errors import StoppedError, SweepError, UsageError
+from sweep.packing import PACKS_PER_CARD, memory_on_card
 from sweep.plan import PackSpec
 from sweep.reach import cluster_may_grow
 from sweep.settings import quiet_environment
@@ -27,7 +28,6 @@ logger = logging.getLogger(__name__)
 _MEMORY_SHARE = 0.6
 _OBJECT_STORE_BYTES = 128 * 2**20
 _MAX_FAILURES = 3
-_PACKS_PER_CARD = 4
 
 
 class TuneSession:
@@ -66,7 +66,7 @@ class TuneSession:
         cpus, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
         self.cards = gpus
         self.device = _choose_device(self._wanted_device, gpus)
-        at_once = cpus if self.device == "cpu" else min(cpus, int(gpus * _PACKS_PER_CARD))
+        at_once = cpus if self.device == "cpu" else min(cpus, int(gpus * PACKS_PER_CARD))
         if self._ours and self.address is None:
             # More than that on a card only where it is asked for, and if their shares fit.
             most = at_once if self.device == "cpu" else cpus
@@ -129,7 +129,7 @@ class TuneSession:
 
     def _memory(self, resources: Mapping[str, float], nodes: Sequence[Mapping[str, float]]) -> float:
         if self.device == "cuda":
-            return smallest_card().total_bytes / _PACKS_PER_CARD * 0.8
+            return memory_on_card(smallest_card().total_bytes)
         if self.address is not None and (least := _least_memory(nodes, self.workers)) is not None:
             return _MEMORY_SHARE * least
         import psutil
