@@ -21,11 +21,11 @@ import psutil
 
 from sweep.direct import open_directly
 from sweep.errors import SweepError, UsageError
+from sweep.ports import LOOPBACK, free_port, free_ports
 from sweep.settings import cache_folder, process_environment, ray_token
 
 __all__ = ["LocalCluster", "clusters", "ended_nodes", "start", "stop"]
 
-LOOPBACK = "127.0.0.1"
 MARK = "RANKSCOPE_LOCAL_CLUSTER"
 """In the environment of all that a cluster started, jobs included: so exactly those are ended, whoever killed whom."""
 
@@ -43,7 +43,14 @@ LOOPBACK_ENVIRONMENT = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 _OBJECT_STORE_BYTES = 128 * 2**20
 _START_SECONDS = 120.0
+_STARTS = 3
+_PORT_TAKEN = ("address already in use", "failed to start the grpc server")
+"""What a node says, in whatever case, where another program took a port between our look and its own use of it."""
 _END_SECONDS = 5.0
+
+
+class _PortTakenError(SweepError):
+    """It is worth another try, with other ports."""
 
 
 @dataclass(frozen=True)
@@ -68,37 +75,49 @@ def start(nodes: int, cpus_per_node: int, gpus_per_node: int, port: int | None =
     GPUs are logical: tokens that packs ask for, not cards. `port` of the dashboard, None for any that is free.
     Raises UsageError for a port that is taken, SweepError where the nodes do not come up; then none is left.
     """
-    gcs, dashboard, client = _free_ports(port)
-    # Short, because sockets live in it and their paths may have 107 characters.
-    folder = Path(tempfile.mkdtemp(prefix="ray-"))
-    cluster = LocalCluster(
+    ray_token(make=True)
+    for start_number in range(_STARTS):
+        cluster = _new_cluster(nodes, cpus_per_node, gpus_per_node, port)
+        # Before anything runs: whoever is killed from here on, the next `sweep cluster down` finds it.
+        _write(cluster)
+        try:
+            _bring_up(cluster)
+        except BaseException as error:
+            stop(cluster)
+            if not isinstance(error, _PortTakenError) or start_number + 1 == _STARTS:
+                raise
+        else:
+            break
+    return cluster
+
+
+def _new_cluster(nodes: int, cpus_per_node: int, gpus_per_node: int, port: int | None) -> LocalCluster:
+    gcs, dashboard = _ports_of_head(port)
+    return LocalCluster(
         cluster_id=secrets.token_hex(4),
         address=f"{LOOPBACK}:{gcs}",
         dashboard=f"http://{LOOPBACK}:{dashboard}",
-        folder=folder,
+        # Short, because sockets live in it and their paths may have 107 characters.
+        folder=Path(tempfile.mkdtemp(prefix="ray-")),
         nodes=nodes,
         cpus_per_node=cpus_per_node,
         gpus_per_node=gpus_per_node,
         started=time.time(),
     )
-    ray_token(make=True)
-    # Before anything runs: whoever is killed from here on, the next `sweep cluster down` finds it.
-    _write(cluster)
-    try:
-        head = [
-            *("--head", "--port", str(gcs), "--ray-client-server-port", str(client)),
-            *("--include-dashboard", "true"),
-            *("--dashboard-host", LOOPBACK, "--dashboard-port", str(dashboard)),
-        ]
-        processes = [_start_node(cluster, 0, head)]
-        _wait(cluster, processes, alive=1)
-        for number in range(1, nodes):
-            processes.append(_start_node(cluster, number, ["--address", cluster.address]))
-        _wait(cluster, processes, alive=nodes)
-    except BaseException:
-        stop(cluster)
-        raise
-    return cluster
+
+
+def _bring_up(cluster: LocalCluster) -> None:
+    client = free_port()
+    head = [
+        *("--head", "--port", cluster.address.rpartition(":")[2], "--ray-client-server-port", str(client)),
+        *("--include-dashboard", "true"),
+        *("--dashboard-host", LOOPBACK, "--dashboard-port", cluster.dashboard.rpartition(":")[2]),
+    ]
+    processes = [_start_node(cluster, 0, head)]
+    _wait(cluster, processes, alive=1)
+    for number in range(1, cluster.nodes):
+        processes.append(_start_node(cluster, number, ["--address", cluster.address]))
+    _wait(cluster, processes, alive=cluster.nodes)
 
 
 def stop(cluster: LocalCluster) -> int:
@@ -145,7 +164,7 @@ def ended_nodes(cluster: LocalCluster) -> list[str]:
 
 
 def _start_node(cluster: LocalCluster, number: int, arguments: list[str]) -> subprocess.Popen[bytes]:
-    agent, metrics, grpc, runtime = _ports(4)
+    agent, metrics, grpc, runtime = free_ports(4)
     environment = {
         name: value
         for name, value in process_environment().items()
@@ -191,7 +210,8 @@ def _wait(cluster: LocalCluster, processes: list[subprocess.Popen[bytes]], alive
         for number, process in enumerate(processes):
             if process.poll() is not None:
                 log = (cluster.folder / f"node-{number}.log").read_text(errors="replace").strip()
-                raise SweepError(
+                taken = any(words in log.lower() for words in _PORT_TAKEN)
+                raise (_PortTakenError if taken else SweepError)(
                     f"node {number} of the local cluster ended while it was starting, with status "
                     f"{process.returncode}: {log[-2000:] or 'it said nothing'}"
                 )
@@ -235,10 +255,11 @@ def _node_name(process: psutil.Process) -> str | None:
     return None
 
 
-def _free_ports(dashboard: int | None) -> tuple[int, int, int]:
+def _ports_of_head(dashboard: int | None) -> tuple[int, int]:
+    """Those of its GCS and of its dashboard."""
     if dashboard is None:
-        gcs, dashboard, client = _ports(3)
-        return gcs, dashboard, client
+        gcs, dashboard = free_ports(2)
+        return gcs, dashboard
     try:
         socket.create_server((LOOPBACK, dashboard)).close()
     except (OSError, OverflowError) as error:
@@ -246,16 +267,7 @@ def _free_ports(dashboard: int | None) -> tuple[int, int, int]:
             f"--port {dashboard}: it cannot be used ({getattr(error, 'strerror', None) or error}). Choose another, "
             "or leave --port out for any that is free; `sweep cluster list` shows what runs."
         ) from error
-    gcs, client = _ports(2)
-    return gcs, dashboard, client
-
-
-def _ports(count: int) -> list[int]:
-    probes = [socket.create_server((LOOPBACK, 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+    return free_port(), dashboard
 
 
 def _records() -> Path:

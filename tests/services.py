@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -14,13 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweep.ports import free_port
+
 MISSING = "PostgreSQL is not installed (apt-get install postgresql)"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def postgres_programs() -> Path | None:

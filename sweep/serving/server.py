@@ -12,6 +12,8 @@ import urllib.error
 from pathlib import Path
 from typing import IO
 
+import psutil
+
 from sweep import guarded
 from sweep.direct import open_directly
 from sweep.errors import SweepError
@@ -141,6 +143,27 @@ class MlflowServer:
                 f"The end of its log {self._log}:\n{_tail(self._log)}"
             )
 
+    def _listens(self) -> bool:
+        """Whether it is this server, or a child of it, that listens on the port."""
+        if self._process is None:
+            return False
+        try:
+            parent = psutil.Process(self._process.pid)
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return False
+        for process in family:
+            try:
+                for one in process.net_connections("inet"):
+                    if one.status == psutil.CONN_LISTEN and one.laddr.port == self.port:
+                        return True
+            except psutil.NoSuchProcess:
+                continue
+            except psutil.AccessDenied:
+                # A system that does not say: the answer has to do.
+                return True
+        return False
+
     def _environment(self) -> dict[str, str]:
         environment = {
             **process_environment(),
@@ -171,10 +194,13 @@ class MlflowServer:
             self.check()
             try:
                 with open_directly(f"{self.url}/health", 2.0) as answer:
-                    if answer.status == 200:
-                        return
+                    healthy = answer.status == 200
             except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
+                healthy = False
+            # Another server may have taken the port a moment before ours: runs would go to a stranger's database.
+            if healthy and self._listens():
+                return
+            time.sleep(0.1)
         raise SweepError(
             f"mlflow server did not answer on {self.url} within {_START_SECONDS:.0f} s. "
             f"The end of its log {self._log}:\n{_tail(self._log)}"

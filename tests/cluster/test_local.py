@@ -86,6 +86,26 @@ def test_a_node_that_does_not_start_says_why_and_leaves_nothing(
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o077 == 0, "nobody else reads the token"
 
 
+def test_a_port_taken_while_it_starts_is_another_try_with_other_ports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SWEEP_CACHE", raising=False)
+    tries = tmp_path / "tries"
+    monkeypatch.setattr(
+        local,
+        "_START",
+        f"import sys; print(*sys.argv, file=open({str(tries)!r}, 'a')); "
+        "raise SystemExit('OSError: [Errno 98] Address already in use')",
+    )
+    with pytest.raises(SweepError, match="Address already in use"):
+        local.start(1, 1, 0)
+    ports = [line.split()[line.split().index("--port") + 1] for line in tries.read_text().splitlines()]
+    assert len(set(ports)) == 3
+    assert local.clusters() == []
+
+
 @pytest.mark.slow
 def test_what_was_left_by_a_killed_command_is_taken_down_by_the_next_and_nothing_else(
     dashboard: Dashboard,

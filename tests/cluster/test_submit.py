@@ -25,6 +25,7 @@ from cluster.ray_jobs import submission_id
 from search_spaces import load_study
 from sweep.cli.app import build_app
 from sweep.errors import SweepError, UsageError
+from sweep.ports import free_ports
 from sweep.store import Store
 
 APART = ["unshare", "--map-root-user", "--mount"]
@@ -306,14 +307,6 @@ def wait_for_nodes(dashboard: Dashboard, count: int) -> None:
             return
         time.sleep(0.5)
     raise AssertionError(f"the cluster does not come to {count} nodes")
-
-
-def free_ports(count: int) -> list[int]:
-    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
 
 
 def test_the_id_is_of_study_name_and_root_alone(study: Path, tmp_path: Path) -> None:

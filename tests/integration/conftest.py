@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drills import MARK, PATIENCE, STUDY, Drill, copy_datasets, end_marked, free_port
+from drills import MARK, PATIENCE, STUDY, Drill, copy_datasets, end_marked
+
+from sweep.ports import free_port
 
 MakeDrill = Callable[..., Drill]
 

@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -254,12 +253,6 @@ def copy_datasets(source: Path, root: Path) -> None:
             (root / "datasets" / path.relative_to(source / "datasets").as_posix()).write_bytes(
                 path.read_bytes()
             )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 # Comparing stores ----------------------------------------------------------------------------------------

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from drills import Drill, assert_mlflow_complete, assert_same_store, free_port, mlflow_points, mlflow_runs
+from drills import Drill, assert_mlflow_complete, assert_same_store, mlflow_points, mlflow_runs
 from services import MISSING, postgres, postgres_programs
 
+from sweep.ports import free_port
 from sweep.serving import Backend
 from sweep.ui import MlflowServer
 

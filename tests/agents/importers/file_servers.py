@@ -12,6 +12,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from sweep.ports import free_port
+
 
 class Mishaps:
     """What a server does wrong, and what it was asked. Counts run down to 0."""
@@ -162,8 +164,4 @@ def guarded(behind: str) -> Iterator[str]:
 
 def closed_port() -> int:
     """A port of loopback that nobody listens on."""
-    import socket
-
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    return free_port()

@@ -18,9 +18,10 @@ import psutil
 import pytest
 import yaml
 from rendered import described
-from services import MISSING, Postgres, free_port, postgres, postgres_programs
+from services import MISSING, Postgres, postgres, postgres_programs
 
 from cluster.render import render
+from sweep.ports import free_port
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from mirror_studies import Mlflow
 
 from sweep.mirror import embedded_tracking_uri
 from sweep.mirror.tracking import client_settings, connect
+from sweep.ports import free_port
 from sweep.ui import MlflowServer
 
 
@@ -34,12 +34,6 @@ def root(tmp_path: Path, empty_database: Path) -> Path:
 @pytest.fixture
 def mlflow_db(root: Path) -> Mlflow:
     return Mlflow(root / "mlflow.db")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -196,5 +196,8 @@ class Mlflow:
     def assert_complete(self, study: Study) -> None:
         """Every trial has exactly one run, and every series all its points, each once."""
         runs = self.trial_runs(study.name)
-        assert {trial: len(of) for trial, of in runs.items()} == dict.fromkeys(study.trials.trial_id, 1)
+        expected = set(study.trials.trial_id)
+        assert runs.keys() == expected, f"missing {expected - runs.keys()}, unknown {runs.keys() - expected}"
+        several = {trial: of for trial, of in runs.items() if len(of) > 1}
+        assert not several, f"more than one run of {several}"
         assert self.points(study.name) == truth(study)

@@ -6,6 +6,7 @@ import base64
 import html
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ import pytest
 from mirror_studies import Study
 
 from sweep.errors import SweepError, UsageError
-from sweep.mirror import sync
+from sweep.mirror import embedded_tracking_uri, sync
 from sweep.reports_page import ReportsServer
 from sweep.ui import MlflowServer, choose_port, running
 
@@ -120,6 +121,17 @@ def test_a_server_that_cannot_start_shows_its_log(tmp_path: Path) -> None:
     )
     with pytest.raises(SweepError, match=r"ended with exit status(.|\n)*not a database"):
         server.start()
+
+
+def test_a_port_that_another_server_took_first_is_no_start(
+    server: MlflowServer, tmp_path: Path, empty_database: Path
+) -> None:
+    shutil.copy(empty_database, tmp_path / "mlflow.db")
+    second = MlflowServer(
+        embedded_tracking_uri(tmp_path), artifacts=tmp_path / "a", log=tmp_path / "log", port=server.port
+    )
+    with pytest.raises(SweepError, match=r"(?s)ended with exit status.*address already in use"):
+        second.start()
 
 
 def test_only_reports_are_served(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from importlib import util
 from pathlib import Path
 
 import pytest
-from services import free_port
 
 from sweep.errors import SweepError, UsageError
+from sweep.ports import free_port
 from sweep.serving import Backend, artifact_place
 
 SECRET = "s3cr%t/with@signs"
