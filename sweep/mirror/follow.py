@@ -100,6 +100,7 @@ class _Loop:
         self._commands, self._pace, self._report = commands, pace, report
         self._progress = Progress()
         self._failures = self._refusals = 0
+        self._interrupted = False
 
     def run(self, rebuild: bool) -> Progress:
         asked_at: float | None = None
@@ -113,7 +114,12 @@ class _Loop:
                         files.remove(self._paths.watermark)
                         rebuild, session = False, self._open()
                     if self._converse(session):
-                        return self._progress
+                        if not self._interrupted:
+                            return self._progress
+                        # A run whose making was not answered may have been made late, and again by us since:
+                        # a session that begins now sees both.
+                        self._interrupted = False
+                        continue
             except (TrackingUnavailable, StoreUnavailableError) as error:
                 problem: SweepError = error
             except MirrorError as error:
@@ -126,6 +132,7 @@ class _Loop:
             else:
                 break
             self._failures += 1
+            self._interrupted = True
             self.note("waiting", str(problem))
             if self._commands.finish.is_set():
                 asked_at = asked_at or time.monotonic()

@@ -81,6 +81,41 @@ def test_death_at_any_write_is_made_good(
     assert writes > (12 if halfway else 16)
 
 
+class LateClient:
+    """A real client whose first request for a trial's run is answered by nobody, and done a moment too late."""
+
+    late: list[dict[str, Any]] | None = None
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def create_run(self, experiment_id: str, **options: Any) -> Any:
+        if "rankscope.trial_id" not in options["tags"] or LateClient.late is None:
+            return self._client.create_run(experiment_id, **options)
+        if not LateClient.late:
+            LateClient.late.append(options)
+            raise ConnectionResetError("nobody answered")
+        self._client.create_run(experiment_id, **LateClient.late.pop())
+        LateClient.late = None
+        return self._client.create_run(experiment_id, **options)
+
+
+def test_a_run_that_was_made_after_all_is_not_left_beside_its_second(
+    root: Path, mlflow_db: Mlflow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = Study(root, packs=1).run_all()
+    monkeypatch.setattr(LateClient, "late", [])
+    monkeypatch.setattr(follow_module, "connect", lambda uri: LateClient(connect(uri)))
+    sync(root, "demo")
+    assert LateClient.late is None
+    (created,) = mlflow_db.query("select count(*) from tags where key = 'rankscope.trial_id'")[0]
+    assert created == len(study.trials) + 1
+    mlflow_db.assert_complete(study)
+
+
 def test_kill_9_at_random_moments(root: Path, mlflow_db: Mlflow) -> None:
     study = Study(root, members=8, train_steps=8_000, dense=("loss", "td_error", "q_mean", "grad_norm"))
     expected = sum(len(points) for points in truth(study.run_all()).values())
@@ -222,8 +257,10 @@ def count(database: Mlflow) -> int:
 
 
 def finished(database: Mlflow, name: str) -> int:
+    # In this order: a run that is made between the two readings has a status then.
+    made = database.trial_runs(name)
     status = dict(database.query("select run_uuid, status from runs"))
-    return sum(status[runs[0]] == "FINISHED" for runs in database.trial_runs(name).values())
+    return sum(status[runs[0]] == "FINISHED" for runs in made.values())
 
 
 def alive(pid: int) -> bool:
