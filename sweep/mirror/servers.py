@@ -29,11 +29,12 @@ def checked_tracking_uri(uri: str) -> str:
 
 
 def given_tracking_uri(text: str) -> str:
-    """As `checked_tracking_uri`, for one on a command line, where it must not hold a password either."""
-    if urlsplit(text).password is not None:
+    """As `checked_tracking_uri`, for one on a command line, where it must hold no account, password or token."""
+    if urlsplit(text).username is not None:
         raise UsageError(
-            "--mlflow-uri: it holds a password, which `ps` and the shell's history would show. Leave it out, and set "
-            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD in the environment."
+            "--mlflow-uri: it holds an account, a password or a token, which `ps` and the shell's history would show. "
+            "Leave it out, and set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, "
+            "in the environment."
         )
     return checked_tracking_uri(text)
 

@@ -1,10 +1,10 @@
 """Compaction: the segments of finished packs become one sorted part, exactly once whenever it is killed.
 
-In this order: the part is written under the next generation's number; the manifest that lists it is
-published; the segments go after a grace period. A killed compaction leaves at most a part that no manifest
-lists, and the next one writes over that very name with the same packs (and perhaps more): a reader of
-`metrics/*.parquet` never meets a row twice. Only finished packs are compacted, and whole, so no later attempt
-can take back a row that is in a part.
+In this order: parts that no manifest lists, which a killed compaction left, are removed; the new part is written
+under a name of its own; the manifest that lists it is published; the segments go after a grace period. So a reader
+of `metrics/*.parquet` never meets a row twice, and a compaction that slept, was followed by another, and wakes up
+in the middle of an upload overwrites nothing that counts. Only finished packs are compacted, and whole, so no
+later attempt can take back a row that is in a part.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ def compact(layout: Layout, *, min_rows: int, grace_seconds: float, rows_per_par
             files.make_folder(layout.parts(table))
             files.remove_temporaries(layout.parts(table))
         current = manifest.latest(layout)
+        _remove_unlisted(layout, current, owned)
         corrupt: list[CorruptSegmentError] = []
         sizes = _candidates(layout, current, corrupt)
         packs = rows = 0
@@ -116,18 +117,21 @@ def _compact_packs(
                 tables[table].append(rows)
     if not moved:
         return current, 0, 0
-    parts = []
+    parts: list[Part] = []
     for table in _TABLES:
-        path = layout.part(table, number)
-        # Who was away for long may have been followed, and this part's name be that of a part that counts.
         owned.check()
         if tables[table]:
+            path = manifest.new_part_path(layout, table, number)
             parts.append(_write_part(table, number, path, in_trial_order(tables[table])))
-        else:
-            # What a killed compaction left under this number must not be seen beside the manifest to come.
-            files.remove(path)
     following = Manifest(number, [*current.parts, *parts], {**current.packs, **moved})
-    manifest.publish(layout, following)
+    try:
+        manifest.publish(layout, following)
+    except StoreError:
+        if manifest.generation(layout) >= number:
+            # Another's counts, and ours is a second copy of its rows to whoever reads `*.parquet`.
+            for part in parts:
+                files.remove(part.path(layout))
+        raise
     return following, len(moved), sum(part.rows for part in parts if part.table == "metrics")
 
 
@@ -157,7 +161,7 @@ def _write_part(table: Table, number: int, path: Path, rows: Any) -> Part:
             )
         except pa.ArrowException as error:
             raise StoreError(f"{path}: cannot be written: {error}. The segments are untouched.") from error
-        part = manifest.part_of_file(table, number, rows.num_rows, temporary)
+        part = manifest.part_of_file(table, number, rows.num_rows, temporary, path.name)
         written = pq.read_metadata(temporary).num_rows
         if written != rows.num_rows:
             raise StoreError(
@@ -169,6 +173,17 @@ def _write_part(table: Table, number: int, path: Path, rows: Any) -> Part:
 def _trials(rows: Any) -> list[str]:
     found: list[str] = rows.column("trial_id").unique().to_pylist()
     return found
+
+
+def _remove_unlisted(layout: Layout, current: Manifest, owned: Owned) -> None:
+    """Remove parts that no manifest lists; all their rows are in segments still."""
+    left = [path for table in _TABLES for path in current.unlisted(layout, table)]
+    if left:
+        # After looking: had another been at work before we looked, it would be known by now that it owns the
+        # lease, and what it writes from now on is not among these.
+        owned.check()
+    for path in left:
+        files.remove(path)
 
 
 def _remove_compacted(layout: Layout, current: Manifest, grace_seconds: float) -> None:

@@ -140,10 +140,6 @@ class Layout:
         """The compacted table."""
         return self.folder / table
 
-    def part(self, table: Table, number: int) -> Path:
-        """One compacted part."""
-        return self.parts(table) / f"part-{number:06}.parquet"
-
     def manifest(self, generation: int) -> Path:
         """The list of valid parts, of both tables, as of one compaction.
 

@@ -6,6 +6,7 @@ Each compaction publishes a whole new manifest under the next number; the highes
 from __future__ import annotations
 
 import re
+import secrets
 import time
 import zlib
 from dataclasses import asdict, dataclass, field
@@ -24,18 +25,23 @@ __all__ = [
     "check_part",
     "generation",
     "latest",
+    "new_part_path",
     "part_of_file",
     "publish",
 ]
 
 _MANIFEST = re.compile(r"_manifest-(\d{6,})\.json")
+_PART = re.compile(r"part-\d{6,}(-[0-9a-f]+)?\.parquet")
 _BLOCK = 1 << 22
 _END_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of a compacted table. `footer_crc32` is checked on every read, `crc32` is of all of it."""
+    """One file of a compacted table. `footer_crc32` is checked on every read, `crc32` is of all of it.
+
+    `name` is that of the file; manifests of earlier versions lack it, and their files have only the number.
+    """
 
     table: Table
     number: int
@@ -43,6 +49,11 @@ class Part:
     bytes: int
     crc32: str
     footer_crc32: str
+    name: str = ""
+
+    def path(self, layout: Layout) -> Path:
+        """Of its file."""
+        return layout.parts(self.table) / (self.name or f"part-{self.number:06}.parquet")
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,12 @@ class Manifest:
     def of(self, table: Table) -> list[Part]:
         """The parts of one table."""
         return [part for part in self.parts if part.table == table]
+
+    def unlisted(self, layout: Layout, table: Table) -> list[Path]:
+        """Files of a table that look like parts of it and are not in this manifest."""
+        listed = {part.path(layout).name for part in self.of(table)}
+        names = files.list_names(layout.parts(table))
+        return [layout.parts(table) / name for name in names if _PART.fullmatch(name) and name not in listed]
 
 
 def generation(layout: Layout) -> int:
@@ -108,15 +125,19 @@ def publish(layout: Layout, manifest: Manifest) -> None:
         )
 
 
-def part_of_file(table: Table, number: int, rows: int, path: Path) -> Part:
-    """The manifest's entry for a file that has just been written."""
+def new_part_path(layout: Layout, table: Table, number: int) -> Path:
+    """Where to write a part of generation `number`: a name that no other process writes, whatever it believes."""
+    return layout.parts(table) / f"part-{number:06}-{secrets.token_hex(4)}.parquet"
+
+
+def part_of_file(table: Table, number: int, rows: int, path: Path, name: str) -> Part:
+    """The manifest's entry for a file that has just been written at `path` and will be called `name`."""
     crc, size = 0, 0
     with files.open_file(path) as file:
         while block := file.read(_BLOCK):
             crc, size = zlib.crc32(block, crc), size + len(block)
-    return Part(
-        table, number, rows, size, f"{crc:08x}", _footer_crc32(path, files.read_end(path, _END_BYTES)[0])
-    )
+    footer = _footer_crc32(path, files.read_end(path, _END_BYTES)[0])
+    return Part(table, number, rows, size, f"{crc:08x}", footer, name)
 
 
 def check_part(layout: Layout, part: Part, *, deep: bool = False) -> None:
@@ -124,7 +145,7 @@ def check_part(layout: Layout, part: Part, *, deep: bool = False) -> None:
 
     Raises CorruptSegmentError.
     """
-    path = layout.part(part.table, part.number)
+    path = part.path(layout)
     try:
         end, size = files.read_end(path, _END_BYTES)
     except FileNotFoundError as error:
@@ -133,7 +154,7 @@ def check_part(layout: Layout, part: Part, *, deep: bool = False) -> None:
         raise damaged(path, f"truncated or overwritten: {size:,} bytes instead of {part.bytes:,}")
     if _footer_crc32(path, end) != part.footer_crc32:
         raise damaged(path, "the checksum of its footer differs from the manifest's")
-    if deep and part_of_file(part.table, part.number, part.rows, path).crc32 != part.crc32:
+    if deep and part_of_file(part.table, part.number, part.rows, path, part.name).crc32 != part.crc32:
         raise damaged(path, "its checksum differs from the manifest's")
 
 

@@ -63,7 +63,7 @@ def checked(
                 raise
             skipped.append(error)
         else:
-            paths.append(layout.part(table, part.number))
+            paths.append(part.path(layout))
     return paths
 
 

@@ -72,7 +72,7 @@ def _compacted(
     last = pack.last_segment(table)
     if last is None or cursor >= last:
         return
-    paths = [layout.part(part.table, part.number) for part in current.of(table)]
+    paths = [part.path(layout) for part in current.of(table)]
     style = ds.ParquetFileFormat(
         default_fragment_scan_options=ds.ParquetFragmentScanOptions(page_checksum_verification=True)
     )

@@ -26,6 +26,13 @@ def test_a_servers_database_is_refused_with_the_command_that_starts_the_server(s
     assert "s3cret" not in str(error.value)
 
 
+@pytest.mark.parametrize("user", ["s3cret", "me:s3cret", ":s3cret"])
+def test_an_address_holds_no_account_password_or_token(user: str) -> None:
+    with pytest.raises(UsageError, match="MLFLOW_TRACKING_TOKEN, in the environment") as error:
+        given_tracking_uri(f"https://{user}@mlflow.lab")
+    assert "s3cret" not in str(error.value)
+
+
 @pytest.mark.parametrize("command", ["run", "sync"])
 def test_the_command_line_refuses_a_password_before_anything_starts(
     command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from places_of_tests import anywhere
+from places_of_tests import anywhere, first_part
 
 from sweep.errors import CorruptSegmentError
-from sweep.store import Store, SweepStore, compaction, manifest, segments
+from sweep.store import Store, SweepStore, compaction, files, manifest, segments
 
 Attempt = Callable[..., int]
 
@@ -118,7 +119,7 @@ def compacted(
     trials = ["t0", "t1", "t2", "t3"]
     finish_pack(sweep, "p0", write_attempt(sweep, "p0", trials, [0, 1, 2, 3, 4]), trials)
     sweep.compact(grace_seconds=0)
-    return sweep.layout.part("metrics", 1)
+    return first_part(sweep)
 
 
 def test_a_flipped_bit_of_a_part_is_noticed_or_harmless(
@@ -180,6 +181,24 @@ def test_a_damaged_manifest_is_named(store: Store, sweep: SweepStore, compacted:
 
 
 @anywhere
+def test_parts_of_a_store_whose_manifest_names_no_files_are_read_and_kept(
+    store: Store, sweep: SweepStore, compacted: Path, write_attempt: Attempt, finish_pack: Callable[..., None]
+) -> None:
+    whole, path = store.metrics("demo"), sweep.layout.manifest(1)
+    listed = files.read_json(path)
+    for part in listed["parts"]:
+        old = sweep.layout.parts(part["table"]) / part.pop("name")
+        files.replace(old.with_name("part-000001.parquet"), old.read_bytes())
+        files.remove(old)
+    files.replace_json(path, listed)
+    assert sweep.corrupt_segments() == []
+    pd.testing.assert_frame_equal(store.metrics("demo"), whole)
+    finish_pack(sweep, "p1", write_attempt(sweep, "p1", ["t4"], [0]), ["t4"])
+    sweep.compact(grace_seconds=0)
+    assert len(store.metrics("demo")) == len(whole) + 1
+
+
+@anywhere
 def test_the_part_of_a_killed_compaction_does_not_outlive_the_next_manifest(
     store: Store,
     sweep: SweepStore,
@@ -192,7 +211,7 @@ def test_the_part_of_a_killed_compaction_does_not_outlive_the_next_manifest(
         patch.setattr(manifest, "publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             sweep.compact(grace_seconds=0)
-    assert sweep.layout.part("spectra", 1).exists()
+    assert len(files.list_names(sweep.layout.parts("spectra"))) == 1
     # Then the only pack with spectra is damaged, and another one without spectra finishes.
     path = segment_files(sweep)[0]
     path.write_bytes(path.read_bytes()[:50])
@@ -202,6 +221,6 @@ def test_the_part_of_a_killed_compaction_does_not_outlive_the_next_manifest(
     writer.flush()
     finish_pack(sweep, "p1", attempt, ["t1"])
     assert sweep.compact(grace_seconds=0).packs == 1
-    assert not sweep.layout.part("spectra", 1).exists()
+    assert files.list_names(sweep.layout.parts("spectra")) == []
     assert store.metrics("demo", skip_corrupt=True)["trial_id"].tolist() == ["t1"]
     assert store.spectra("demo")["trial_id"].tolist() == ["t0"]

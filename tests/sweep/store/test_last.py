@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
-from places_of_tests import anywhere
+from places_of_tests import anywhere, first_part
 
 from sweep.analysis.final import final
 from sweep.errors import CorruptSegmentError, UsageError
@@ -137,7 +137,7 @@ def test_a_reduction_across_a_compaction_starts_over(
 def damage_a_row_group(sweep: SweepStore) -> Path:
     import pyarrow.parquet as pq
 
-    path = sweep.layout.part("metrics", 1)
+    path = first_part(sweep)
     column = pq.read_metadata(path).row_group(1).column(4)
     assert column.path_in_schema == "loss"
     data = bytearray(path.read_bytes())

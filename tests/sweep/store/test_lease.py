@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ import pandas as pd
 import pytest
 from object_store import ObjectStore
 
-from sweep.errors import LockedError, StoreUnavailableError
-from sweep.store import Store, SweepStore, compaction, files, lease, objects
+from sweep.errors import LockedError, StoreError, StoreUnavailableError
+from sweep.store import Store, SweepStore, compaction, files, lease, manifest, objects
 
 TTL = 3.0
 
@@ -217,6 +218,41 @@ def test_one_compaction_at_a_time(sweep: SweepStore) -> None:
     with held, pytest.raises(LockedError, match="the compaction of sweep 'demo' is owned by process"):
         sweep.compact()
     assert sweep.compact().packs == 0
+
+
+def test_a_compaction_that_was_followed_in_the_middle_of_an_upload_takes_nothing_from_its_follower(
+    sweep: SweepStore, write_attempt: Any, finish_pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(sweep.layout.root)
+    finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["t0"], [0, 1]), ["t0"])
+    files.replace(sweep.layout.parts("metrics") / "part-000001-dead.parquet", b"of a killed compaction")
+    write, followed = compaction._write_part, []
+
+    class HeldInVain:
+        """A lease whose loss is seen by nobody: it is lost a moment after every look."""
+
+        lost = threading.Event()
+
+        def check(self) -> None:
+            pass
+
+    def write_slowly(*arguments: Any) -> Any:
+        if not followed:
+            followed.append(True)
+            finish_pack(sweep, "p1", write_attempt(sweep, "p1", ["t1"], [0]), ["t1"])
+            assert store.sweep("demo").compact(grace_seconds=0).packs == 2
+        return write(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(compaction, "_write_part", write_slowly)
+        patch.setattr(compaction, "locked", lambda *_: contextlib.nullcontext(HeldInVain()))
+        with pytest.raises(StoreError, match="another process has compacted this sweep at the same time"):
+            sweep.compact()
+    assert sweep.corrupt_segments() == []
+    assert store.metrics("demo")["trial_id"].tolist() == ["t0", "t0", "t1"]
+    for table in ("metrics", "spectra"):
+        parts = [name for name in files.list_names(sweep.layout.parts(table)) if name.endswith(".parquet")]
+        assert parts == [part.path(sweep.layout).name for part in manifest.latest(sweep.layout).of(table)]
 
 
 def test_a_compaction_that_was_followed_meanwhile_writes_over_nobodys_part(

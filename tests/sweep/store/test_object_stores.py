@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import requests
 from object_store import KEY, SECRET, ObjectStore
+from places_of_tests import first_part
 
 from sweep.errors import (
     CorruptSegmentError,
@@ -331,7 +332,7 @@ def test_an_outage_is_not_taken_for_damage(
             bucket.metrics("demo", skip_corrupt=True)
     object_store.calm()
     assert bucket.metrics("demo").equals(before)
-    path = sweep.layout.part("metrics", 1)
+    path = first_part(sweep)
     files.replace(path, files.read_bytes(path)[:-20])
     with pytest.raises(CorruptSegmentError, match="truncated or overwritten"):
         bucket.metrics("demo")

@@ -17,7 +17,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
-from places_of_tests import anywhere
+from places_of_tests import anywhere, first_part
 
 from sweep.errors import UsageError
 from sweep.store import METRICS, SPECTRA, Store, SweepStore, manifest, segments
@@ -132,7 +132,7 @@ def test_plain_pandas_reads_the_folder(tmp_path: Path) -> None:
 def test_parts_are_laid_out_for_fast_reading(tmp_path: Path) -> None:
     store = Store(tmp_path)
     fill(store, compact=True, tail=False)
-    metadata = pq.read_metadata(store.sweep("demo").layout.part("metrics", 1))
+    metadata = pq.read_metadata(first_part(store.sweep("demo")))
     group = metadata.row_group(0)
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
     assert columns["loss"].compression == "LZ4"
