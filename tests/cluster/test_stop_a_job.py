@@ -49,6 +49,7 @@ def running_here(dashboard: Dashboard, root: Path, study: Path) -> subprocess.Po
     raise AssertionError("no pack gets on")
 
 
+@pytest.mark.slow
 def test_a_sweep_that_runs_here_is_stopped_with_its_steps_kept(dashboard: Dashboard, tmp_path: Path) -> None:
     study, root = tmp_path / "long.yaml", tmp_path / "root"
     study.write_text(LONG)

@@ -39,6 +39,7 @@ def test_an_objective_is_one_file_of_under_80_lines_and_its_test_passes(folder: 
     assert run(folder, "pytest", "-q", "-p", "no:cacheprovider", "test_munchausen.py").returncode == 1
 
 
+@pytest.mark.slow
 def test_it_is_swept_beside_dqn_without_a_change_to_the_package(folder: Path) -> None:
     outcome = run(folder, "sweep", "run", "munchausen.yaml", "--root", "root", "--eager")
     assert outcome.returncode == 0, outcome.stderr

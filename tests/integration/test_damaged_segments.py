@@ -25,6 +25,7 @@ def uncompacted(new_drill: MakeDrill) -> Drill:
     return drill
 
 
+@pytest.mark.slow
 def test_damaged_segments_are_named_left_out_on_request_and_made_again_as_the_message_says(
     uncompacted: Drill, undisturbed: Drill, cluster: str
 ) -> None:

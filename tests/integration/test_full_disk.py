@@ -30,6 +30,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_while_training(
     small_disk: Path, undisturbed: Drill, cluster: str, environment: dict[str, str]
 ) -> None:

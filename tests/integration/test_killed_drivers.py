@@ -21,6 +21,7 @@ def test_an_undisturbed_run_has_every_row_once_and_all_of_it_in_mlflow(undisturb
     assert_mlflow_complete(undisturbed.root / "mlflow.db", undisturbed.root / "mlflow.db")
 
 
+@pytest.mark.slow
 def test_driver_killed_while_collecting_training_and_finishing(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str, environment: dict[str, str]
 ) -> None:

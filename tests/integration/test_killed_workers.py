@@ -47,6 +47,7 @@ def test_a_worker_that_is_killed_each_time_fails_with_its_reason_and_is_gone_on_
     assert_same_store(drill.root, undisturbed.root)
 
 
+@pytest.mark.slow
 def test_a_killed_mirror_is_made_up_for_by_sync(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str, environment: dict[str, str]
 ) -> None:
@@ -63,6 +64,7 @@ def test_a_killed_mirror_is_made_up_for_by_sync(
     assert_mlflow_complete(database, undisturbed.root / "mlflow.db")
 
 
+@pytest.mark.slow
 def test_a_second_command_is_refused_and_ctrl_c_is_gone_on_from(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str, environment: dict[str, str]
 ) -> None:

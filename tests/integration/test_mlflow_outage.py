@@ -29,6 +29,7 @@ def server(tmp_path: Path) -> Iterator[MlflowServer]:
         yield running
 
 
+@pytest.mark.slow
 def test_an_mlflow_server_that_stops_and_comes_back(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str, tmp_path: Path, server: MlflowServer
 ) -> None:

@@ -40,6 +40,7 @@ def files_that_hold(text: str, root: Path) -> list[str]:
     return [str(path) for path in root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
 
 
+@pytest.mark.slow
 def test_retry_runs_what_failed_and_says_so_without_its_secrets(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str, posted: tuple[str, list[dict[str, Any]]]
 ) -> None:

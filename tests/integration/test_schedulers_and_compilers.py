@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 from drills import STUDY, Drill, assert_same_store, contiguous, metrics
 
 from sweep.store import Store
@@ -15,6 +16,7 @@ from sweep.store import Store
 MakeDrill = Callable[..., Drill]
 
 
+@pytest.mark.slow
 def test_asha_trains_packs_of_one_and_stamps_every_trial(new_drill: MakeDrill, cluster: str) -> None:
     rates = [1e-2, 1e-3, 1e-4, 1e-6]
     study = {
@@ -45,6 +47,7 @@ def test_asha_trains_packs_of_one_and_stamps_every_trial(new_drill: MakeDrill, c
     assert drill.run().code == 2
 
 
+@pytest.mark.slow
 def test_without_a_compiler_there_is_one_warning_and_the_same_store(
     new_drill: MakeDrill, undisturbed: Drill, tmp_path: Path
 ) -> None:

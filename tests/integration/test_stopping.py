@@ -49,6 +49,7 @@ def assert_stopped_gently(drill: Drill, packs: int) -> None:
         assert last_checkpoint(drill, pack) == step
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_driver_stops_the_sweep_gently_and_the_same_command_goes_on(
     new_drill: MakeDrill, environment: dict[str, str]
 ) -> None:
