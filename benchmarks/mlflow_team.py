@@ -8,9 +8,10 @@
 The server is that of `sweep ui --backend postgresql://... --artifacts s3://...` with accounts, on a PostgreSQL and an
 S3 interface (moto) of its own. A study of `--packs` packs trains in as many processes all the while, and is
 mirrored into the same server. The peer is that server's own limit: `MlflowClient.log_batch` of 1000 metrics that
-lie ready in memory, into runs that are there already, one after the other, before and after the mirror and under
-the same conditions. The mirror's clock has everything that `sweep sync` does. The bar is 0.9 x the peer. In the
-end SQL counts what is in the database. Needs PostgreSQL (apt-get install postgresql).
+lie ready in memory, into runs that are there already, over as many connections as the mirror has, before and after
+the mirror and under the same conditions; over one connection it is reported beside. The mirror's clock has
+everything that `sweep sync` does. The bar is 0.9 x the peer. In the end SQL counts what is in the database. Needs
+PostgreSQL (apt-get install postgresql).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,6 +38,7 @@ from services import Postgres, postgres, s3
 
 from benchmarks.common import emit, judged, show, unmet
 from sweep.mirror import sync
+from sweep.mirror.session import REQUESTS_AT_ONCE
 from sweep.mirror.tracking import client_settings
 from sweep.serving import Access, Backend
 from sweep.store import MEASURES, Store
@@ -89,29 +92,35 @@ def build_store(root: Path, runs: int, metrics: int, points: int, members: int =
         store.finish_pack(pack, {"attempt": attempt, "trials": ended})
 
 
-def peer(url: str, batches: int, name: str) -> float:
-    """Metrics a second of the plain way."""
+def peer(url: str, batches: int, name: str, connections: int = REQUESTS_AT_ONCE) -> float:
+    """Metrics a second of the plain way; a run is of one connection."""
     from mlflow import MlflowClient
     from mlflow.entities import Metric
 
     client, random = MlflowClient(url), np.random.default_rng(1)
     experiment = client.create_experiment(name)
     keys = list(MEASURES)[:20]
-    ready = []
+    ready: dict[str, list[list[Metric]]] = {}
     for number in range(batches):
         # Four batches a run, as 20 metrics x 200 points are.
         if number % 4 == 0:
             run = client.create_run(experiment).info.run_id
+            ready[run] = []
         steps = [50 * (number % 4) + i // 20 for i in range(BATCH)]
         values = random.normal(size=BATCH).tolist()
         batch = [
             Metric(keys[i % 20], value, 1_760_000_000_000 + step, step)
             for i, (step, value) in enumerate(zip(steps, values, strict=True))
         ]
-        ready.append((run, batch))
+        ready[run].append(batch)
+
+    def log(run: str) -> None:
+        for batch in ready[run]:
+            client.log_batch(run, metrics=batch)
+
     began = time.perf_counter()
-    for run, batch in ready:
-        client.log_batch(run, metrics=batch)
+    with ThreadPoolExecutor(connections) as pool:
+        list(pool.map(log, ready))
     return batches * BATCH / (time.perf_counter() - began)
 
 
@@ -247,6 +256,7 @@ def main() -> int:
                 time.sleep(20 if given.packs else 0)
                 alone = steps.rate() if given.packs else 0.0
                 before = peer(server.url, given.peer_batches, "before")
+                one_after_the_other = peer(server.url, given.peer_batches // 2, "one connection", 1)
                 steps.rate()
                 began = time.perf_counter()
                 summary = sync(folder / "root", "bench", server.url)
@@ -263,6 +273,7 @@ def main() -> int:
         **found,
         peer_before_per_s=round(before),
         peer_after_per_s=round(after),
+        one_connection_per_s=round(one_after_the_other),
         mirror_per_s=round(rate),
         bytes_a_point=round(size),
         mirror_s=round(summary.metrics_sent / rate, 1),

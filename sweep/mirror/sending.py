@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -52,3 +53,34 @@ def send(
             for _ in points:
                 queue.popleft()
         sent += len(points)
+
+
+def side_by_side(
+    call: Callable[[str], None], trial_ids: Iterable[str], at_once: int, stop: Callable[[], bool]
+) -> bool:
+    """`call` of each trial, so many at a time; False where `stop` came true, and the rest was left.
+
+    No two calls concern one run. After the first error nothing more is begun; it is raised when all that was begun
+    has been answered, so that nothing still happens in MLflow afterwards.
+    """
+    if at_once == 1:
+        for trial_id in trial_ids:
+            if stop():
+                return False
+            call(trial_id)
+        return True
+
+    def one(trial_id: str) -> None:
+        if not stop():
+            call(trial_id)
+
+    pool = ThreadPoolExecutor(at_once)
+    try:
+        begun = [pool.submit(one, trial_id) for trial_id in trial_ids]
+        wait(begun, return_when=FIRST_EXCEPTION)
+    finally:
+        pool.shutdown(cancel_futures=True)
+    for future in begun:
+        if not future.cancelled():
+            future.result()
+    return not stop()

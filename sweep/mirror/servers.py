@@ -6,9 +6,14 @@ from urllib.parse import urlsplit
 
 from sweep.errors import UsageError
 
-__all__ = ["checked_tracking_uri", "given_tracking_uri", "remedy"]
+__all__ = ["checked_tracking_uri", "given_tracking_uri", "is_server", "remedy"]
 
 _DATABASES = ("postgresql", "postgres", "mysql", "mssql", "oracle")
+
+
+def is_server(tracking_uri: str) -> bool:
+    """Whether it is the address of a server, and not of a database in a file."""
+    return urlsplit(tracking_uri).scheme in ("http", "https")
 
 
 def checked_tracking_uri(uri: str) -> str:

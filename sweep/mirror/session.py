@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +20,9 @@ from sweep.mirror.describe import (
     varied_fields,
 )
 from sweep.mirror.registry import MirroredRun, RunRegistry, find_or_create_experiment
-from sweep.mirror.sending import BATCH, send
+from sweep.mirror.sending import BATCH, send, side_by_side
 from sweep.mirror.series import TrialSeries
+from sweep.mirror.servers import is_server
 from sweep.mirror.source import Source, TrialRows, by_trial
 from sweep.mirror.tracking import artifact_location
 from sweep.mirror.watermark import MirrorPaths, Watermark, store_id
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _INHERITED_AT_ONCE = 64
+REQUESTS_AT_ONCE = 4
+"""To a server. Each waits for an answer, which with accounts takes 50 ms before anything is written."""
 _RECORD_DIGEST = "rankscope.record"
 
 
@@ -75,6 +79,9 @@ class Session:
     ) -> None:
         self._client, self._source, self._paths, self._watermark = client, source, paths, watermark
         self._report, self._progress = report, progress
+        self._counting = threading.Lock()
+        # A server has several connections; a database of a file has one writer.
+        self._at_once = REQUESTS_AT_ONCE if is_server(tracking_uri) else 1
         identity = store_id(paths)
         location = artifact_location(tracking_uri, source.root, source.name, identity)
         experiment = find_or_create_experiment(client, source.name, identity, location)
@@ -106,26 +113,40 @@ class Session:
             if not trials.keys() >= set(batch.rows.column("trial_id").unique().to_pylist()):
                 # The study has grown since the trials were read.
                 trials = self._read_trials()
+            full = []
             for rows in by_trial(batch.rows):
                 if rows.trial_id not in trials:
                     continue
                 self._take(rows, trials[rows.trial_id])
-                if stop():
-                    return anything
                 if len(self._series[rows.trial_id].queue) >= BATCH:
-                    self._send(rows.trial_id, trials[rows.trial_id], everything=False)
+                    full.append(rows.trial_id)
+
+            def send_full(trial_id: str, of: dict[str, dict[str, Any]] = trials) -> None:
+                self._send(trial_id, of[trial_id], everything=False)
+
+            if not side_by_side(send_full, full, self._at_once, stop):
+                return anything
             self._cursors[batch.pack_id] = (batch.attempt, batch.seq)
         runs = self.registry.trials
         self._progress.mirrored = sum(not runs[trial_id].deleted for trial_id in self._closed)
-        for trial_id, trial in trials.items():
-            if stop():
-                return anything
-            if trial["status"] in ENDED and trial_id not in self._closed:
-                self._end(trial_id, trial, trials)
-            elif self._needs_sending(trial_id, trial):
+        self._read_again(trials)
+
+        def bring_up_to_date(trial_id: str) -> None:
+            trial = trials[trial_id]
+            if self._has_just_ended(trial_id, trial):
+                self._end(trial_id, trial)
+            else:
                 if trial["status"] not in ENDED:
                     self._closed.discard(trial_id)  # it had failed, and runs again
                 self._send(trial_id, trial, everything=flush)
+
+        due = [
+            trial_id
+            for trial_id, trial in trials.items()
+            if self._has_just_ended(trial_id, trial) or self._needs_sending(trial_id, trial)
+        ]
+        if not side_by_side(bring_up_to_date, due, self._at_once, stop):
+            return anything
         self._describe_sweep(trials)
         self._set_parent_status(trials)
         if flush:
@@ -167,6 +188,9 @@ class Session:
             self._series[trial_id] = series
         return series
 
+    def _has_just_ended(self, trial_id: str, trial: dict[str, Any]) -> bool:
+        return trial["status"] in ENDED and trial_id not in self._closed
+
     def _needs_sending(self, trial_id: str, trial: dict[str, Any]) -> bool:
         series = self._series.get(trial_id)
         if trial_id not in self.registry.trials:
@@ -185,15 +209,17 @@ class Session:
         if run is None:
             start = series.first_timestamp if series is not None else None
             run = self.registry.create_trial(trial_id, name, start or _now(), tags)
-            self._progress.runs_created += 1
+            with self._counting:
+                self._progress.runs_created += 1
         params = {key: value for key, value in trial_params(trial).items() if key not in run.params}
         changed = {key: value for key, value in tags.items() if run.tags.get(key) != value}
         sent = send(self._client, run.run_id, series, params, changed, everything=everything)
         run.params.update(params)
         run.tags.update(changed)
         if sent:
-            self._progress.metrics_sent += sent
-            self._report(self._progress)
+            with self._counting:
+                self._progress.metrics_sent += sent
+                self._report(self._progress)
         status = RUN_STATUS[trial["status"]]
         # The final status comes last of all, from _end.
         if run.name != name or (run.status != status and trial["status"] not in ENDED):
@@ -202,12 +228,9 @@ class Session:
             run.name = name
         self._told[trial_id] = (trial, self._varied)
 
-    def _end(self, trial_id: str, trial: dict[str, Any], trials: dict[str, dict[str, Any]]) -> None:
+    def _end(self, trial_id: str, trial: dict[str, Any]) -> None:
         """Bring a trial that has ended to its last point, and then to its final status."""
         status = RUN_STATUS[trial["status"]]
-        known = self.registry.trials.get(trial_id)
-        if trial_id in self._inherited and known and not known.deleted and known.status != status:
-            self._read_again(trials)
         series = self._of(trial_id, trial)
         series.close()
         self._send(trial_id, trial, everything=True)
@@ -216,18 +239,21 @@ class Session:
             end = series.last_timestamp or run.end_time or _now()
             self._client.set_terminated(run.run_id, status, end_time=end)
             run.status, run.end_time = status, end
-        self._closed.add(trial_id)
-        self._progress.mirrored += not run.deleted
-        self._report(self._progress)
+        with self._counting:
+            self._closed.add(trial_id)
+            self._progress.mirrored += not run.deleted
+            self._report(self._progress)
 
     def _read_again(self, trials: dict[str, dict[str, Any]]) -> None:
         """Read the rows of inherited trials that have ended, some at once, for their last points."""
+        runs = self.registry.trials
         ended = [
             trial_id
             for trial_id in self._inherited
             if trial_id in trials
             and trials[trial_id]["status"] in ENDED
-            and self.registry.trials[trial_id].status != RUN_STATUS[trials[trial_id]["status"]]
+            and not runs[trial_id].deleted
+            and runs[trial_id].status != RUN_STATUS[trials[trial_id]["status"]]
         ]
         for first in range(0, len(ended), _INHERITED_AT_ONCE):
             for rows in self._source.rows_of(ended[first : first + _INHERITED_AT_ONCE]):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sweep.mirror.errors import MirrorError, TrackingUnavailable
-from sweep.mirror.servers import remedy
+from sweep.mirror.servers import is_server, remedy
 from sweep.node_folder import node_folder
 from sweep.store.places import is_local, root_place
 
@@ -91,7 +91,7 @@ def artifact_location(tracking_uri: str, root: Path, sweep: str, store_id: str) 
     A client that writes to a database without a server has to say it; the embedded MLflow serves
     `ROOT/mlartifacts`.
     """
-    if urlsplit(tracking_uri).scheme in ("http", "https"):
+    if is_server(tracking_uri):
         return None
     return (node_folder(root) / "mlartifacts" / f"{sweep}-{store_id[:6]}").as_uri()
 

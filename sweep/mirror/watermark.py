@@ -6,10 +6,9 @@ import hashlib
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sweep.errors import CorruptSegmentError
-from sweep.mirror.servers import checked_tracking_uri
+from sweep.mirror.servers import checked_tracking_uri, is_server
 from sweep.node_folder import node_folder
 from sweep.store import files
 
@@ -42,9 +41,8 @@ class MirrorPaths:
         checked_tracking_uri(tracking_uri)
         shared, root = sweep_folder / "mirror", sweep_folder.parent.parent
         here = node_folder(root) / "store" / sweep_folder.name / "mirror"
-        server = urlsplit(tracking_uri).scheme in ("http", "https")
         stem = hashlib.sha256(tracking_uri.encode()).hexdigest()[:12]
-        return cls(shared if server else here, stem, shared, here)
+        return cls(shared if is_server(tracking_uri) else here, stem, shared, here)
 
     @property
     def watermark(self) -> Path:

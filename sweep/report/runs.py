@@ -3,11 +3,12 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from sweep.errors import UsageError
 from sweep.mirror import embedded_tracking_uri, mirror_statuses
 from sweep.mirror.registry import TRIAL_ID
+from sweep.mirror.servers import is_server
 from sweep.report.live import RunLinks
 
 EMBEDDED = "http://127.0.0.1:5000"
@@ -21,7 +22,7 @@ def run_links(root: str | Path, name: str, mlflow_url: str | None = None) -> Run
     `EMBEDDED` for the root's own. Runs of the root's own have their page; for another MLflow, which would have to be
     asked for their names, a link is a search that finds the run. Raises `UsageError` for an address that is none.
     """
-    if mlflow_url is not None and urlsplit(mlflow_url).scheme not in ("http", "https"):
+    if mlflow_url is not None and not is_server(mlflow_url):
         raise UsageError(
             f"--mlflow-url {mlflow_url}: not an address of a web page; give one such as {EMBEDDED}."
         )
@@ -29,7 +30,7 @@ def run_links(root: str | Path, name: str, mlflow_url: str | None = None) -> Run
     for status in mirror_statuses(root, name):
         if not status.experiment_id:
             continue
-        served = status.tracking_uri if urlsplit(status.tracking_uri).scheme in ("http", "https") else None
+        served = status.tracking_uri if is_server(status.tracking_uri) else None
         base = (mlflow_url or served or EMBEDDED).rstrip("/").removesuffix("/#").rstrip("/")
         page = f"{base}/#/experiments/{quote(status.experiment_id)}/runs"
         if status.tracking_uri == own:

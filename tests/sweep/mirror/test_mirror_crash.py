@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -33,7 +34,8 @@ class MortalClient:
     """A real client of a process that dies after its n-th write, before it hears that it was done."""
 
     def __init__(self, client: Any, dies_at: int, writes: frozenset[str] = WRITES) -> None:
-        self._client, self._left, self._writes = client, dies_at, writes
+        self._client, self._dies_at, self._writes = client, dies_at, writes
+        self._numbers = itertools.count(1)
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -41,9 +43,9 @@ class MortalClient:
             return method
 
         def call(*arguments: Any, **options: Any) -> Any:
-            self._left -= 1
+            number = next(self._numbers)
             answer = method(*arguments, **options)
-            if self._left == 0:
+            if number == self._dies_at:
                 raise Killed
             return answer
 
@@ -116,26 +118,32 @@ def test_a_run_that_was_made_after_all_is_not_left_beside_its_second(
     mlflow_db.assert_complete(study)
 
 
-def test_kill_9_at_random_moments(root: Path, mlflow_db: Mlflow) -> None:
-    study = Study(root, members=8, train_steps=8_000, dense=("loss", "td_error", "q_mean", "grad_norm"))
+@pytest.mark.parametrize("into", ["database", "server"])
+def test_kill_9_at_random_moments(
+    request: pytest.FixtureRequest, root: Path, mlflow_db: Mlflow, into: str
+) -> None:
+    """Into a server it writes several runs at a time."""
+    uri = None
+    if into == "server":
+        uri, mlflow_db = request.getfixturevalue("server").url, request.getfixturevalue("server_db")
+    name = f"killed-{into}"
+    study = Study(
+        root, name=name, members=8, train_steps=8_000, dense=("loss", "td_error", "q_mean", "grad_norm")
+    )
     expected = sum(len(points) for points in truth(study.run_all()).values())
     seed = random.randrange(2**32)
     moments, counts = random.Random(seed), [0]
     for _ in range(3):
-        kill_when_more(root, mlflow_db, counts[-1] + moments.uniform(0, 0.4) * (expected - counts[-1]), seed)
-        counts.append(count(mlflow_db))
+        mirror = start_mirror_process(root, name, uri, poll_seconds=0.1)
+        more = counts[-1] + moments.uniform(0, 0.4) * (expected - counts[-1])
+        wait_until_more(mlflow_db, name, more, mirror)
+        os.kill(mirror.pid, signal.SIGKILL)
+        assert mirror.stop(finish=True) == -signal.SIGKILL, f"seed {seed}: {mirror.log.read_text()}"
+        counts.append(count(mlflow_db, name))
     assert 0 < counts[1] < expected, f"seed {seed}: killed at {counts} of {expected}"
-    mirror = start_mirror_process(root, "demo")
+    mirror = start_mirror_process(root, name, uri)
     assert mirror.stop(finish=True) == 0, mirror.log.read_text()
     mlflow_db.assert_complete(study)
-
-
-def kill_when_more(root: Path, database: Mlflow, points: float, seed: int) -> None:
-    """Start a mirror and kill it once MLflow has more than so many points."""
-    mirror = start_mirror_process(root, "demo", poll_seconds=0.1)
-    wait_for(lambda: count(database) > points or mirror.poll() is not None)
-    os.kill(mirror.pid, signal.SIGKILL)
-    assert mirror.stop(finish=True) == -signal.SIGKILL, f"seed {seed}: {mirror.log.read_text()}"
 
 
 def test_it_follows_a_sweep_live_and_finishes_when_told(
@@ -252,8 +260,19 @@ def test_the_password_of_a_uri_is_in_no_file_and_no_argument(root: Path) -> None
         assert b"secret" not in path.read_bytes(), path
 
 
-def count(database: Mlflow) -> int:
-    return int(database.query("select count(*) from metrics")[0][0])
+def wait_until_more(database: Mlflow, name: str, points: float, mirror: MirrorProcess) -> None:
+    """Or until the mirror has ended."""
+    wait_for(lambda: count(database, name) > points or mirror.poll() is not None)
+
+
+def count(database: Mlflow, name: str) -> int:
+    """Points of a sweep."""
+    [(points,)] = database.query(
+        "select count(*) from metrics m join tags t on t.run_uuid = m.run_uuid and t.key = 'rankscope.sweep'"
+        " where t.value = ?",
+        name,
+    )
+    return int(points)
 
 
 def finished(database: Mlflow, name: str) -> int:
