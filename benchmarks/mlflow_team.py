@@ -173,8 +173,14 @@ def training(root: Path, packs: int, url: str) -> Iterator[Path]:
             raise SystemExit(f"the training ended:\n{log.read_text()[-3000:]}")
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGINT)
-        process.wait(120)
+            # As Ctrl-C does it: packs write a checkpoint, and the mirror sends what is left.
+            os.kill(process.pid, signal.SIGINT)
+        try:
+            process.wait(300)
+        except subprocess.TimeoutExpired:
+            # What was measured is worth more than how this ended.
+            os.killpg(process.pid, signal.SIGKILL)
+            print(f"the training did not end within 300 s:\n{log.read_text()[-3000:]}", file=sys.stderr)
 
 
 def steps_of(root: Path) -> dict[str, int]:
