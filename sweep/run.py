@@ -171,7 +171,7 @@ def _run(
         with (
             watched as supervisor,
             TuneSession(options.address, options.workers, options.device) as session,
-            supervisor.minding_sigterm(),
+            supervisor.minding_signals(),
         ):
             if session.device == "cpu" and options.budget.max_gpu_hours is not None:
                 raise UsageError(

@@ -56,6 +56,8 @@ class Supervisor:
         self._lost = lost or threading.Event()
         self._asked_at: float | None = None
         self._terminated = False
+        self.interrupted = False
+        """Whether somebody pressed Ctrl-C, also where the exception came up in a place that swallows exceptions."""
         self._written = False
         self._training = False
         self._stalled = False
@@ -119,7 +121,8 @@ class Supervisor:
     def training(self) -> Iterator[None]:
         """While the block runs the first SIGTERM asks for a stop, and every later one is as Ctrl-C.
 
-        Before and after, each is as Ctrl-C: there is nothing that would need time to end well.
+        Before and after, each is as Ctrl-C: there is nothing that would need time to end well. Raises
+        KeyboardInterrupt at its end for a Ctrl-C that was swallowed on the way.
         """
         self._moved_on = self._clock()
         self._training = True
@@ -127,19 +130,30 @@ class Supervisor:
             yield
         finally:
             self._training = False
+        if self.interrupted:
+            raise KeyboardInterrupt
 
     @contextlib.contextmanager
-    def minding_sigterm(self) -> Iterator[None]:
-        """Take SIGTERM over, which comes before a spot machine, a Slurm job or a pod is taken away."""
+    def minding_signals(self) -> Iterator[None]:
+        """Take SIGTERM over, which comes before a spot machine, a Slurm job or a pod is taken away, and Ctrl-C.
+
+        Python raises KeyboardInterrupt wherever it happens to be, which may be a destructor or a callback that
+        lets no exception through; so that it was pressed is noted too.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield  # signals are the main thread's
             return
-        before = signal.signal(signal.SIGTERM, self._on_sigterm)
+        handlers: dict[int, Callable[[int, FrameType | None], None]] = {signal.SIGTERM: self._on_sigterm}
+        # Otherwise it is ignored, as of a process in the background, or somebody else's.
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            handlers[signal.SIGINT] = self._on_sigint
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
-            # None where it was not set from Python, and cannot be again.
-            signal.signal(signal.SIGTERM, before if before is not None else signal.SIG_DFL)
+            for number, handler in before.items():
+                # None where it was not set from Python, and cannot be again.
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
     def tick(self) -> None:
         """One look."""
@@ -218,8 +232,12 @@ class Supervisor:
     def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
         # Only a flag: the store must not be touched from within whatever was interrupted.
         if not self._training or self._terminated:
-            raise KeyboardInterrupt
+            self._on_sigint(number, frame)
         self._terminated = True
+
+    def _on_sigint(self, number: int, frame: FrameType | None) -> None:
+        self.interrupted = True
+        raise KeyboardInterrupt
 
 
 def _stall(seconds: float, running: Sequence[str]) -> str:

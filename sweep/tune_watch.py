@@ -66,6 +66,8 @@ class EndOfRun(_StaysHere, tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Called by Tune after every event."""
+        if self._supervisor.interrupted:
+            return True
         if not self._supervisor.stopping:
             return False
         running = self._supervisor.running()

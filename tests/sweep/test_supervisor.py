@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from sweep.pack_report import Report
 from sweep.plan import PackSpec
 from sweep.store import SweepStore
 from sweep.supervisor import Supervisor
+from sweep.tune_watch import EndOfRun
 
 
 class Clock:
@@ -222,19 +224,68 @@ def test_nothing_is_a_stall_while_no_training_is_to_be_seen(planned: tuple[Sweep
     assert said == [], "datasets are being made"
 
 
+def train_and_terminate_twice(supervisor: Supervisor) -> None:
+    with supervisor.training():
+        os.kill(os.getpid(), signal.SIGTERM)
+        deadline = time.monotonic() + 30
+        while not supervisor.stopping and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert supervisor.reason == "SIGTERM: the system asked the driver to end"
+        assert supervisor.has_to_hurry()
+        with pytest.raises(KeyboardInterrupt):
+            terminate_me()
+        # Swallowed here, as somewhere in Tune it may be, it is raised once more at the end of the block.
+
+
 def test_the_first_sigterm_asks_and_the_second_interrupts(planned: tuple[SweepStore, PackSpec]) -> None:
     store, _ = planned
     before = signal.getsignal(signal.SIGTERM)
-    with Supervisor(store, Budget(), 1800, print) as supervisor, supervisor.minding_sigterm():
-        with supervisor.training():
-            os.kill(os.getpid(), signal.SIGTERM)
-            deadline = time.monotonic() + 30
-            while not supervisor.stopping and time.monotonic() < deadline:
-                time.sleep(0.05)
-            assert supervisor.reason == "SIGTERM: the system asked the driver to end"
-            assert supervisor.has_to_hurry()
-            with pytest.raises(KeyboardInterrupt):
-                terminate_me()
+    with Supervisor(store, Budget(), 1800, print) as supervisor, supervisor.minding_signals():
+        with pytest.raises(KeyboardInterrupt):
+            train_and_terminate_twice(supervisor)
         with pytest.raises(KeyboardInterrupt):
             terminate_me()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_ctrl_c_that_is_swallowed_on_its_way_ends_the_run_all_the_same(
+    planned: tuple[SweepStore, PackSpec],
+) -> None:
+    store, pack = planned
+    swallowed: list[object] = []
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    hook, sys.unraisablehook = sys.unraisablehook, lambda about: swallowed.append(about.exc_type)
+    try:
+        with Supervisor(store, Budget(), 1800, print) as supervisor, supervisor.minding_signals():
+            with pytest.raises(KeyboardInterrupt):
+                train_and_lose_a_ctrl_c(supervisor, pack)
+            assert swallowed == [KeyboardInterrupt]
+        assert not supervisor.stopping, "nobody asked the packs in the store: the same command goes on"
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        sys.unraisablehook = hook
+        signal.signal(signal.SIGINT, before)
+
+
+def train_and_lose_a_ctrl_c(supervisor: Supervisor, pack: PackSpec) -> None:
+    class Destroyed:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # here it is raised, and goes no further
+
+    end = EndOfRun(supervisor)
+    with supervisor.training():
+        supervisor.began(pack)
+        assert not end.stop_all()
+        Destroyed()
+        assert end.stop_all(), "a pack that runs is not waited for"
+
+
+def test_a_ctrl_c_that_is_ignored_stays_ignored(planned: tuple[SweepStore, PackSpec]) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with Supervisor(planned[0], Budget(), 1800, print) as supervisor, supervisor.minding_signals():
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not supervisor.interrupted
+    finally:
+        signal.signal(signal.SIGINT, before)
