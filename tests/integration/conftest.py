@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from typing import Any
 
 import pytest
 from drills import MARK, PATIENCE, STUDY, Drill, copy_datasets, end_marked
+from shared_folders import made_once
 
 from sweep.ports import free_port
 
@@ -92,20 +92,13 @@ def undisturbed(
     session_environment: dict[str, str],
     cluster: str,
 ) -> Drill:
-    """The tiny study, run once from nothing, with MLflow. Not to be changed: copy what you break.
+    """The tiny study, run once from nothing, with MLflow. Not to be changed: copy what you break."""
 
-    Where tests run in several processes, the first of them runs it for all.
-    """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "undisturbed"
-    folder.mkdir(exist_ok=True)
-    with open(folder / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        drill = Drill(folder / "root", session_environment, address=cluster)
-        if not (folder / "made").exists():
-            drill.start_run(mlflow=True).wait().ok()
-            (folder / "made").touch()
-    return drill
+    def make(root: Path) -> None:
+        Drill(root, session_environment, address=cluster).start_run(mlflow=True).wait().ok()
+
+    root = made_once(tmp_path_factory, worker_id, "undisturbed", make)
+    return Drill(root, session_environment, address=cluster)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from drills import STUDY, Drill, metrics
 from library import make_packs, trained
 
@@ -62,6 +63,7 @@ def test_neighbours_of_a_diverging_member_do_not_notice(
     assert {t["status"] for key, t in result["trials"].items() if key != wild_id} == {"finished"}
 
 
+@pytest.mark.slow
 def test_the_command_line_calls_it_diverged_and_the_sweep_done(new_drill: MakeDrill, cluster: str) -> None:
     drill = new_drill(exploding(1e6), address=cluster)
     ended = drill.run().ok()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from drills import STUDY, Drill, assert_same_store, contiguous, metrics
 
 MakeDrill = Callable[..., Drill]
 
 
+@pytest.mark.slow
 def test_a_grown_study_runs_only_its_new_trials(
     new_drill: MakeDrill, undisturbed: Drill, cluster: str
 ) -> None:

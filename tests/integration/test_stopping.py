@@ -85,6 +85,7 @@ def test_sigterm_to_the_driver_stops_the_sweep_gently_and_the_same_command_goes_
     assert contiguous(metrics(drill.root), 50)
 
 
+@pytest.mark.slow
 def test_a_request_in_the_store_and_a_budget_stop_a_sweep_on_a_cluster_that_others_use(
     new_drill: MakeDrill, cluster: str
 ) -> None:

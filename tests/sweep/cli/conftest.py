@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 from commands import Said, Sweep, command
+from shared_folders import made_once
 from tiny_sweeps import DATASET, root_with, study
 
 from sweep.cli import main
@@ -44,12 +46,19 @@ def study_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def finished(dataset_root: Path, study_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(
+    dataset_root: Path, study_file: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str
+) -> Path:
     """A root whose sweep `tiny` has been run by the real command, on a real Ray. Not to be changed."""
-    root = root_with(dataset_root, tmp_path_factory.mktemp("finished") / "root")
-    ran = command("run", study_file, "--root", root, "--eager", "--no-mlflow", "--workers", "1")
-    assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "tiny: 8 finished; 2 packs trained in" in ran.stdout
-    assert f"sweep report tiny --root {root}" in ran.stdout
-    assert (root / "datasets" / DATASET).is_dir()
-    return root
+
+    def make(content: Path) -> None:
+        root = root_with(dataset_root, content)
+        ran = command("run", study_file, "--root", root, "--eager", "--no-mlflow", "--workers", "1")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "tiny: 8 finished; 2 packs trained in" in ran.stdout
+        assert f"sweep report tiny --root {root}" in ran.stdout
+        assert (root / "datasets" / DATASET).is_dir()
+
+    made = made_once(tmp_path_factory, worker_id, "finished", make)
+    # Two processes that read it at a time would meet in its lock.
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp("finished") / "root"))
