@@ -123,7 +123,7 @@ def test_after_the_driver_and_then_the_head_have_died_the_same_command_finishes_
     with several_nodes(environment, 3) as nodes:
         drill.address = nodes.address
         command = drill.start_run(mlflow=True)
-        command.until(lambda: drill.checkpointed(CHECKPOINT_EVERY), "a checkpoint was written")
+        command.until(lambda: len(drill.checkpointed(CHECKPOINT_EVERY)) == 3, "all have a checkpoint")
         command.kill()
 
         before = drill.attempts()
