@@ -135,7 +135,9 @@ def test_a_pack_in_a_bucket_that_was_stopped_ends_as_one_in_a_folder(
     assert kept == ["a001-000000040.pt", "a001-000000060.pt"]
 
 
-@pytest.mark.parametrize("fault", ["503", "500", "away", "lost replies"])
+@pytest.mark.parametrize(
+    "fault", ["503", pytest.param("500", marks=pytest.mark.slow), "away", "lost replies"]
+)
 def test_training_goes_on_through_an_outage_and_every_row_is_committed_once(
     bucket_root: Path, object_store: ObjectStore, dataset_root: Path, tmp_path: Path, fault: str
 ) -> None:

@@ -69,6 +69,7 @@ def test_an_mlflow_on_this_machine_is_filled_by_sync_and_another_machine_fills_i
         assert [one.state for one in mirror_statuses(bucket, "demo")] == ["complete"]
 
 
+@pytest.mark.slow
 def test_two_mirrors_into_one_server_are_kept_apart_whatever_their_machine(
     bucket: Path, server: MlflowServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -118,7 +118,7 @@ def test_a_run_that_was_made_after_all_is_not_left_beside_its_second(
     mlflow_db.assert_complete(study)
 
 
-@pytest.mark.parametrize("into", ["database", "server"])
+@pytest.mark.parametrize("into", ["database", pytest.param("server", marks=pytest.mark.slow)])
 def test_kill_9_at_random_moments(
     request: pytest.FixtureRequest, root: Path, mlflow_db: Mlflow, into: str
 ) -> None:

@@ -290,6 +290,7 @@ def test_files_read_side_by_side_come_in_order_and_are_as_patient_as_who_asks(
     assert time.monotonic() - began < 10, "not each for twenty seconds"
 
 
+@pytest.mark.slow
 def test_rows_come_through_a_store_that_refuses_a_third_of_all_requests(
     bucket: Store, sweep: SweepStore, object_store: ObjectStore, finish_pack: Any
 ) -> None:
