@@ -2,7 +2,8 @@
 
 In this order: parts that no manifest lists, which a killed compaction left, are removed; the new part is written
 under a name of its own; the manifest that lists it is published; the segments go after a grace period. So a reader
-of `metrics/*.parquet` never meets a row twice, and a compaction that slept, was followed by another, and wakes up
+of `metrics/*.parquet` never meets a row twice (in a bucket, after a killed compaction, until the next one's manifest
+is there), and a compaction that slept, was followed by another, and wakes up
 in the middle of an upload overwrites nothing that counts. Only finished packs are compacted, and whole, so no
 later attempt can take back a row that is in a part.
 """
@@ -22,6 +23,7 @@ from sweep.store.layout import Layout, SegmentName, Table
 from sweep.store.lock import Owned, locked
 from sweep.store.manifest import CompactedPack, Manifest, Part
 from sweep.store.packs import Packs
+from sweep.store.places import is_local
 from sweep.store.reader import resolve_pack
 
 __all__ = ["CompactionSummary", "compact"]
@@ -46,7 +48,7 @@ def compact(layout: Layout, *, min_rows: int, grace_seconds: float, rows_per_par
             files.make_folder(layout.parts(table))
             files.remove_temporaries(layout.parts(table))
         current = manifest.latest(layout)
-        _remove_unlisted(layout, current, owned)
+        _remove_unlisted(layout, current)
         corrupt: list[CorruptSegmentError] = []
         sizes = _candidates(layout, current, corrupt)
         packs = rows = 0
@@ -126,12 +128,13 @@ def _compact_packs(
     following = Manifest(number, [*current.parts, *parts], {**current.packs, **moved})
     try:
         manifest.publish(layout, following)
-    except StoreError:
-        if manifest.generation(layout) >= number:
-            # Another's counts, and ours is a second copy of its rows to whoever reads `*.parquet`.
-            for part in parts:
-                files.remove(part.path(layout))
+    except manifest.NumberTakenError:
+        # Ours are a second copy of its rows to whoever reads `*.parquet`. After any other error they stay: the
+        # manifest may have been written all the same, or will be, by a request that nobody answered.
+        for part in parts:
+            files.remove(part.path(layout))
         raise
+    _remove_unlisted(layout, following)
     return following, len(moved), sum(part.rows for part in parts if part.table == "metrics")
 
 
@@ -175,15 +178,16 @@ def _trials(rows: Any) -> list[str]:
     return found
 
 
-def _remove_unlisted(layout: Layout, current: Manifest, owned: Owned) -> None:
-    """Remove parts that no manifest lists; all their rows are in segments still."""
-    left = [path for table in _TABLES for path in current.unlisted(layout, table)]
-    if left:
-        # After looking: had another been at work before we looked, it would be known by now that it owns the
-        # lease, and what it writes from now on is not among these.
-        owned.check()
-    for path in left:
-        files.remove(path)
+def _remove_unlisted(layout: Layout, current: Manifest) -> None:
+    """Remove parts that no manifest lists nor ever will; all their rows are in segments or other parts.
+
+    A manifest that a bucket did not confirm may come into force late, as long as its number is free; whoever holds
+    the lock of a folder knows that none will.
+    """
+    newest = current.generation + 1 if is_local(layout.folder) else current.generation
+    for table in _TABLES:
+        for path in current.unlisted(layout, table, newest):
+            files.remove(path)
 
 
 def _remove_compacted(layout: Layout, current: Manifest, grace_seconds: float) -> None:

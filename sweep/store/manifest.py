@@ -21,6 +21,7 @@ from sweep.store.segments import damaged
 __all__ = [
     "CompactedPack",
     "Manifest",
+    "NumberTakenError",
     "Part",
     "check_part",
     "generation",
@@ -31,9 +32,13 @@ __all__ = [
 ]
 
 _MANIFEST = re.compile(r"_manifest-(\d{6,})\.json")
-_PART = re.compile(r"part-\d{6,}(-[0-9a-f]+)?\.parquet")
+_PART = re.compile(r"part-(\d{6,})(?:-[0-9a-f]+)?\.parquet")
 _BLOCK = 1 << 22
 _END_BYTES = 1 << 16
+
+
+class NumberTakenError(StoreError):
+    """Another's manifest has the number, so ours can never come into force."""
 
 
 @dataclass(frozen=True)
@@ -81,11 +86,14 @@ class Manifest:
         """The parts of one table."""
         return [part for part in self.parts if part.table == table]
 
-    def unlisted(self, layout: Layout, table: Table) -> list[Path]:
-        """Files of a table that look like parts of it and are not in this manifest."""
+    def unlisted(self, layout: Layout, table: Table, newest: int) -> list[Path]:
+        """Files of a table that look like parts of it, of generations up to `newest`, and are not in this manifest."""
         listed = {part.path(layout).name for part in self.of(table)}
-        names = files.list_names(layout.parts(table))
-        return [layout.parts(table) / name for name in names if _PART.fullmatch(name) and name not in listed]
+        return [
+            layout.parts(table) / name
+            for name in files.list_names(layout.parts(table))
+            if (match := _PART.fullmatch(name)) and int(match[1]) <= newest and name not in listed
+        ]
 
 
 def generation(layout: Layout) -> int:
@@ -114,11 +122,11 @@ def latest(layout: Layout) -> Manifest:
 
 
 def publish(layout: Layout, manifest: Manifest) -> None:
-    """Put a manifest in force. Raises StoreError where another compaction took the number."""
+    """Put a manifest in force. Raises NumberTakenError where another compaction took the number."""
     path = layout.manifest(manifest.generation)
     content = {"schema_version": SCHEMA_VERSION, "created": time.time(), **asdict(manifest)}
     if not files.put_json_if_absent(path, content):
-        raise StoreError(
+        raise NumberTakenError(
             f"{path}: another process has compacted this sweep at the same time, although it must hold the "
             "lock; "
             "does the file system have locks? Nothing is lost; give the command again."

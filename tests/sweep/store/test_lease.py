@@ -255,6 +255,48 @@ def test_a_compaction_that_was_followed_in_the_middle_of_an_upload_takes_nothing
         assert parts == [part.path(sweep.layout).name for part in manifest.latest(sweep.layout).of(table)]
 
 
+def test_a_manifest_that_was_written_without_an_answer_keeps_its_parts(
+    sweep: SweepStore, write_attempt: Any, finish_pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(sweep.layout.root)
+    finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["t0"], [0, 1]), ["t0"])
+    publish = manifest.publish
+
+    def publish_unanswered(*arguments: Any) -> None:
+        publish(*arguments)
+        raise StoreUnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "publish", publish_unanswered)
+        with pytest.raises(StoreUnavailableError):
+            sweep.compact(grace_seconds=0)
+    sweep.compact(grace_seconds=0)
+    assert sweep.corrupt_segments() == []
+    assert store.metrics("demo")["trial_id"].tolist() == ["t0", "t0"]
+
+
+def test_a_manifest_that_comes_late_finds_its_parts(
+    sweep: SweepStore, write_attempt: Any, finish_pack: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(sweep.layout.root)
+    finish_pack(sweep, "p0", write_attempt(sweep, "p0", ["t0"], [0, 1]), ["t0"])
+    publish, late = manifest.publish, []
+
+    def not_yet(*arguments: Any) -> None:
+        late.append(arguments)
+        raise StoreUnavailableError("no answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest, "publish", not_yet)
+        with pytest.raises(StoreUnavailableError):
+            sweep.compact(grace_seconds=0)
+    sweep.compact(min_rows=1_000_000)
+    publish(*late[0])
+    sweep.compact(grace_seconds=0)
+    assert sweep.corrupt_segments() == []
+    assert store.metrics("demo")["trial_id"].tolist() == ["t0", "t0"]
+
+
 def test_a_compaction_that_was_followed_meanwhile_writes_over_nobodys_part(
     sweep: SweepStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
