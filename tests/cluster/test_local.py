@@ -73,26 +73,29 @@ def test_a_cluster_that_is_not_there_cannot_be_taken_down(dashboard: Dashboard) 
     assert "'nonesuch': there are " in result.stderr
 
 
-def test_a_node_that_does_not_start_says_why_and_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Of this test alone, for Ray's token and the records of clusters."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delenv("SWEEP_CACHE", raising=False)
+    return tmp_path
+
+
+def test_a_node_that_does_not_start_says_why_and_leaves_nothing(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(local, "_START", "raise SystemExit('no room for a node')")
     with pytest.raises(SweepError, match="ended while it was starting, with status 1: no room for a node"):
         local.start(1, 1, 0)
     assert local.clusters() == []
-    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o077 == 0, "nobody else reads the token"
+    assert (home / ".ray" / "auth_token").stat().st_mode & 0o077 == 0, "nobody else reads the token"
 
 
 def test_a_port_taken_while_it_starts_is_another_try_with_other_ports(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.delenv("SWEEP_CACHE", raising=False)
-    tries = tmp_path / "tries"
+    tries = home / "tries"
     monkeypatch.setattr(
         local,
         "_START",
